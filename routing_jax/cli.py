@@ -1,0 +1,187 @@
+"""The command line: from arguments to a checked command. Imports no JAX, so errors come at once."""
+
+import dataclasses
+import difflib
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+import ml_collections
+from absl import flags
+from ml_collections import config_flags
+
+from routing_jax import config as config_lib
+from routing_jax import experiment
+from routing_jax.config_fields import FIELDS
+from routing_jax.errors import UserError
+from routing_jax.workdir import Workdir
+
+MODES = ("train", "evaluate")
+HELP_FLAGS = ("--help", "-help", "-h")
+
+_OVERRIDE = re.compile(r"--?(?:no)?config\.(?P<field>[^=]+)")
+
+
+@dataclasses.dataclass(frozen=True)
+class Command:
+    """What the command line asks for, checked.
+
+    Attributes:
+        mode: "train" or "evaluate".
+        config: The resolved and validated configuration, locked.
+        workdir: Where the run is or will be.
+        overwrite: Whether an earlier run in the work directory makes way.
+    """
+
+    mode: str
+    config: ml_collections.ConfigDict
+    workdir: Workdir
+    overwrite: bool
+
+    def settle_workdir(self) -> None:
+        """Claims the work directory for training, or checks that it holds the run to evaluate.
+
+        Raises:
+            UserError: The directory cannot be used; nothing in it was changed.
+        """
+        if self.mode == "train":
+            self.workdir.claim(self.config, overwrite=self.overwrite)
+        else:
+            self.workdir.verify(self.config)
+
+
+def parse(argv: Sequence[str]) -> Command:
+    """Reads the command line and validates the configuration it names.
+
+    Args:
+        argv: Program name and arguments, as in `sys.argv`.
+
+    Raises:
+        UserError: Anything about the arguments or the configuration is wrong.
+    """
+    settings, rest = _parse_settings(argv)
+    workdir = _given_workdir(settings)
+    source = settings.config
+    if source is not None:
+        config = experiment.load_config(source, _experiments_dir(argv[0]))
+    elif settings.mode == "evaluate" and workdir is not None:
+        config = workdir.read_config()
+    else:
+        raise UserError(_missing_config(settings.mode, _experiments_dir(argv[0])))
+    _apply_overrides(config, [argv[0], *rest], known=[*settings, "help"])
+    config_lib.validate(config)
+    workdir = workdir or Workdir(Path("runs") / config.experiment)
+    return Command(settings.mode, config, workdir, settings.overwrite)
+
+
+def wants_help(argv: Sequence[str]) -> bool:
+    """Whether the arguments ask for help."""
+    return any(argument in HELP_FLAGS for argument in argv[1:])
+
+
+def help_text(program: str) -> str:
+    """The flags, every configuration field, and the experiments beside the program."""
+    settings = _settings_flags()
+    lines = [
+        f"usage: python {program} --config=<experiment>[:argument] [--config.<field>=<value> ...]",
+        "",
+        *(f"  --{name:<10} {settings[name].help}" for name in settings),
+        "",
+        "fields of the configuration, with their defaults (an experiment sets its own):",
+        *(_help_line(name) for name in FIELDS),
+        "",
+        experiment.offer(_experiments_dir(program)),
+    ]
+    return "\n".join(lines)
+
+
+def _settings_flags() -> flags.FlagValues:
+    """The flags besides the overrides, in a set of their own: parsing leaves no global trace."""
+    values = flags.FlagValues()
+    flags.DEFINE_string(
+        "config", None, "experiment file, such as experiments/mnist_mtl.py", flag_values=values
+    )
+    flags.DEFINE_string(
+        "workdir", None, "directory of the run (default: runs/<experiment>)", flag_values=values
+    )
+    flags.DEFINE_enum("mode", "train", MODES, " or ".join(MODES), flag_values=values)
+    flags.DEFINE_boolean(
+        "overwrite", False, "remove an earlier run from the directory first", flag_values=values
+    )
+    # Flags may follow anything they do not know, in any order.
+    values.set_gnu_getopt(True)
+    return values
+
+
+def _parse_settings(argv: Sequence[str]) -> tuple[flags.FlagValues, list[str]]:
+    """The settings, and the arguments that are none: overrides, and mistakes."""
+    settings = _settings_flags()
+    try:
+        rest = settings(list(argv), known_only=True)[1:]
+    except (flags.Error, ValueError) as error:
+        raise UserError(_sentence(error)) from error
+    if settings.mode == "evaluate" and settings.overwrite:
+        raise UserError("--overwrite would remove the run that --mode=evaluate is to evaluate.")
+    return settings, rest
+
+
+def _given_workdir(settings: flags.FlagValues) -> Workdir | None:
+    if settings.workdir == "":
+        raise UserError("--workdir is empty; name a directory.")
+    return None if settings.workdir is None else Workdir(Path(settings.workdir).expanduser())
+
+
+def _apply_overrides(
+    config: ml_collections.ConfigDict, argv: list[str], known: Sequence[str]
+) -> None:
+    """Sets the fields named by `--config.<field>=<value>`; anything else left over is a mistake."""
+    named = [match["field"] for match in map(_OVERRIDE.match, argv) if match]
+    unknown = [name for name in named if name not in FIELDS]
+    if unknown:
+        messages = [config_lib.unknown_field_message(name, "--config.") for name in unknown]
+        raise UserError("\n".join(messages))
+    values = flags.FlagValues()
+    values.set_gnu_getopt(True)
+    try:
+        config_flags.DEFINE_config_dict("config", config, flag_values=values, sys_argv=argv)
+        positional = values(argv)[1:]
+    except flags.UnrecognizedFlagError as error:
+        raise UserError(_unknown_flag(error.flagname, known)) from error
+    except (flags.Error, ValueError) as error:
+        raise UserError(_sentence(error)) from error
+    if positional:
+        raise UserError(f"unexpected argument {positional[0]!r}: write options as --name=value.")
+    config_lib.resolve_length(config, named)
+
+
+def _sentence(error: Exception) -> str:
+    """absl's message about a flag, with the type that a configuration field expects."""
+    message = str(error)
+    given = message.removesuffix(f": {error.__context__}").removeprefix("flag ")
+    field = given.partition("=")[0].removeprefix("--config.")
+    if field in FIELDS:
+        return f"{given}: expected {FIELDS[field].rule.kind_name}."
+    return message.removeprefix("flag ")
+
+
+def _unknown_flag(name: str, known: Sequence[str]) -> str:
+    if name in FIELDS:
+        return f"--{name}: there is no such flag; did you mean --config.{name}?"
+    near = difflib.get_close_matches(name, known, n=1)
+    hint = f"did you mean --{near[0]}?" if near else "--help lists the flags."
+    return f"--{name}: there is no such flag; {hint}"
+
+
+def _missing_config(mode: str, experiments: Path) -> str:
+    if mode == "evaluate":
+        return "--mode=evaluate needs the --workdir of a run, or the --config it was trained with."
+    return f"--config is missing; {experiment.offer(experiments)}"
+
+
+def _experiments_dir(program: str) -> Path:
+    return Path(program).parent / "experiments"
+
+
+def _help_line(name: str) -> str:
+    field = FIELDS[name]
+    return f"  {name} = {field.default!r}\n      {field.meaning} ({field.rule.allowed_in_full})"

@@ -1,0 +1,12 @@
+"""The errors that a user can mend: their message is all that a command line shows."""
+
+
+class UserError(Exception):
+    """Something the user gave cannot work; the message says what, why and what to do instead.
+
+    `launch.py` prints the message without a traceback and exits with status 2.
+    """
+
+
+class ConfigError(UserError, ValueError):
+    """A configuration that cannot work: unknown or missing fields, wrong values, clashes."""

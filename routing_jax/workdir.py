@@ -1,0 +1,176 @@
+"""The work directory of a run: the names of its files, and who may write them."""
+
+import dataclasses
+import errno
+import json
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import ml_collections
+
+from routing_jax import config as config_lib
+from routing_jax import files
+from routing_jax.errors import ConfigError, UserError
+
+# A run may be resumed or evaluated with other values of these.
+FIELDS_WITHOUT_EFFECT = ("data.dir", "data.cache_dir", "training.checkpoint_every")
+
+_WAY_OUT = (
+    "Nothing was changed. Choose another --workdir, or train anew in this one with --overwrite."
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Workdir:
+    """A directory that holds one run."""
+
+    path: Path
+
+    @property
+    def config_path(self) -> Path:
+        """The resolved configuration, JSON."""
+        return self.path / "config.json"
+
+    @property
+    def metrics_path(self) -> Path:
+        """Metrics over training, one JSON object a line."""
+        return self.path / "metrics.jsonl"
+
+    @property
+    def tensorboard_dir(self) -> Path:
+        """TensorBoard event files."""
+        return self.path / "tensorboard"
+
+    @property
+    def checkpoint_dir(self) -> Path:
+        """Orbax checkpoints."""
+        return self.path / "checkpoints"
+
+    @property
+    def results_path(self) -> Path:
+        """What the run measured, JSON."""
+        return self.path / "results.json"
+
+    @property
+    def routing_path(self) -> Path:
+        """Routing probabilities over training, NumPy."""
+        return self.path / "routing.npz"
+
+    @property
+    def figures_dir(self) -> Path:
+        """Figures, PNG."""
+        return self.path / "figures"
+
+    def claim(self, config: ml_collections.ConfigDict, *, overwrite: bool = False) -> None:
+        """Makes the directory that of a run with this configuration.
+
+        An unused directory gets the configuration; one with a run of the same configuration stays
+        as it is, for the run to be resumed.
+
+        Args:
+            config: The validated configuration of the run.
+            overwrite: Whether to remove the files of an earlier run first. Nothing else in the
+                directory is touched.
+
+        Raises:
+            UserError: The directory holds a run of another configuration, or cannot be written.
+        """
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            if not os.access(self.path, os.W_OK):
+                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+            if overwrite:
+                self._remove_run()
+            elif self._has_run():
+                self._require_same(config, remedy=_WAY_OUT)
+                return
+            files.write_json(self.config_path, config.to_dict())
+        except FileExistsError as error:
+            raise UserError(f"--workdir={self.path} is a file; name a directory.") from error
+        except OSError as error:
+            raise UserError(f"--workdir={self.path} cannot be used: {_reason(error)}.") from error
+
+    def verify(self, config: ml_collections.ConfigDict) -> None:
+        """Checks that the directory holds a run of this configuration.
+
+        Raises:
+            UserError: It holds none, or one of another configuration.
+        """
+        self._require_same(config, remedy="Without --config the run's own configuration is used.")
+
+    def read_config(self) -> ml_collections.ConfigDict:
+        """The configuration of the run in this directory, locked.
+
+        Raises:
+            UserError: There is no run, or its configuration cannot be read.
+        """
+        try:
+            text = self.config_path.read_text(encoding="utf-8")
+            return config_lib.from_values(_json_object(text))
+        except FileNotFoundError:
+            raise UserError(
+                f"--workdir={self.path} holds no run: there is no {self.config_path}."
+            ) from None
+        except (OSError, UnicodeDecodeError, json.JSONDecodeError, ConfigError) as error:
+            raise UserError(
+                f"{self.config_path} cannot be read: {_reason(error)}\n{_WAY_OUT}"
+            ) from error
+
+    def _require_same(self, config: ml_collections.ConfigDict, *, remedy: str) -> None:
+        differences = _differences(self.read_config(), config)
+        if differences:
+            lines = "".join(f"\n  {line}" for line in differences)
+            raise UserError(
+                f"--workdir={self.path} holds a run of another configuration:{lines}\n{remedy}"
+            )
+
+    def _has_run(self) -> bool:
+        if self.config_path.exists():
+            return True
+        present = [path.name for path in self._files_of_run() if path.exists()]
+        if present:
+            raise UserError(
+                f"--workdir={self.path} holds {', '.join(present)} but no config.json, so it is "
+                f"not known which run they are of.\n{_WAY_OUT}"
+            )
+        return False
+
+    def _files_of_run(self) -> list[Path]:
+        return [
+            self.metrics_path,
+            self.tensorboard_dir,
+            self.checkpoint_dir,
+            self.results_path,
+            self.routing_path,
+            self.figures_dir,
+        ]
+
+    def _remove_run(self) -> None:
+        for path in self._files_of_run():
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path)
+            else:
+                path.unlink(missing_ok=True)
+
+
+def _json_object(text: str) -> dict[str, Any]:
+    value = json.loads(text)
+    if not isinstance(value, dict):
+        raise ConfigError("it holds no JSON object")
+    return value
+
+
+def _differences(old: ml_collections.ConfigDict, new: ml_collections.ConfigDict) -> list[str]:
+    """One line for each field whose value decides about results and is not the same."""
+    old_values, new_values = config_lib.flatten(old), config_lib.flatten(new)
+    return [
+        f"{name}: {old_values[name]!r} there, {new_values[name]!r} now"
+        for name in new_values
+        if name not in FIELDS_WITHOUT_EFFECT and old_values[name] != new_values[name]
+    ]
+
+
+def _reason(error: Exception) -> str:
+    return (error.strerror or str(error)) if isinstance(error, OSError) else str(error)

@@ -1,0 +1,353 @@
+"""The defaults, the checks and their exact messages."""
+
+import copy
+import subprocess
+import sys
+
+import hypothesis
+import pytest
+from hypothesis import strategies as st
+from ml_collections import ConfigDict
+
+import routing_jax
+from routing_jax import config as config_lib
+from routing_jax.config_fields import FIELDS
+from routing_jax.errors import ConfigError, UserError
+
+
+def nested(values: dict) -> dict:
+    """The values by dotted name, grouped."""
+    groups = {}
+    for name, value in values.items():
+        group, _, leaf = name.rpartition(".")
+        (groups.setdefault(group, {}) if group else groups)[leaf] = value
+    return groups
+
+
+def changed(**values) -> ConfigDict:
+    """The base configuration with values by dotted name; `__` stands for the dot."""
+    config = config_lib.base_config()
+    config.update(nested({name.replace("__", "."): value for name, value in values.items()}))
+    return config
+
+
+def problems(config: ConfigDict) -> list[str]:
+    """The lines of the error that validate raises."""
+    with pytest.raises(ConfigError) as caught:
+        config_lib.validate(config)
+    header, *lines = str(caught.value).split("\n  ")
+    count = "1 place" if len(lines) == 1 else f"{len(lines)} places"
+    assert header == f"The configuration is wrong in {count}:"
+    return lines
+
+
+def test_the_defaults_are_valid():
+    config_lib.validate(config_lib.base_config())
+
+
+def test_every_default_is_allowed_by_its_own_rule():
+    assert [name for name, field in FIELDS.items() if not field.rule.accepts(field.default)] == []
+
+
+def test_the_defaults_are_those_of_the_paper_and_the_issue():
+    config = config_lib.base_config()
+    assert config.to_dict() == {
+        "experiment": "experiment",
+        "data": {
+            "name": "mnist",
+            "tasks": "one_vs_rest",
+            "dir": "",
+            "fallback": "digits",
+            "cache_dir": "",
+            "validation_fraction": 0.0,
+            "augment": "none",
+            "share_images": False,
+        },
+        "model": {
+            "name": "routing_network",
+            "encoder": "conv4",
+            "num_blocks": None,
+            "depth": 3,
+            "width": 128,
+            "bank": "per_depth",
+            "block_noise": 1.0,
+            "dtype": "float32",
+        },
+        "router": {
+            "agent": "per_task",
+            "policy": "tabular",
+            "rule": "wpl",
+            "wpl_convention": "routing_networks",
+            "decision_per": "example",
+            "pass_action": False,
+            "learning_rate": 0.1,
+            "return_rate": 0.05,
+            "epsilon": 0.0,
+            "temperature": 1.0,
+            "entropy_weight": 0.0,
+        },
+        "dispatch": {"strategy": "auto"},
+        "reward": {
+            "final": "correctness",
+            "rho": 0.0,
+            "collaboration": "usage",
+            "usage_window": 256,
+            "discount": 1.0,
+        },
+        "optimizer": {
+            "name": "sgd",
+            "learning_rate": 0.05,
+            "momentum": 0.9,
+            "schedule": "step",
+        },
+        "training": {
+            "epochs": None,
+            "steps": 1000,
+            "examples_per_task": 16,
+            "eval_every": 100,
+            "checkpoint_every": 500,
+            "seed": 0,
+        },
+    }
+
+
+def test_fields_that_may_be_none_keep_their_type():
+    config = config_lib.base_config()
+    config.training.steps = None
+    config.training.steps = 5
+    with pytest.raises(TypeError):
+        config.training.steps = "many"
+    with pytest.raises(TypeError):
+        config.model.num_blocks = "many"
+
+
+BAD_VALUES = [
+    ("experiment", "a/b", "a name of letters, digits, _ and - (default 'experiment')"),
+    ("experiment", "", "a name of letters, digits, _ and - (default 'experiment')"),
+    ("experiment", "a\n", "a name of letters, digits, _ and - (default 'experiment')"),
+    ("data.name", "minst", "one of: mnist, cifar100, digits (default 'mnist')"),
+    ("data.tasks", "pairs", "one of: one_vs_rest, superclass (default 'one_vs_rest')"),
+    ("data.fallback", "", "one of: digits, none (default 'digits')"),
+    ("data.validation_fraction", 1.0, "a number in [0, 1) (default 0.0)"),
+    ("data.augment", "flip", "one of: none, crop, crop_flip (default 'none')"),
+    ("model.name", "cross_stitch", "one of: routing_network (default 'routing_network')"),
+    ("model.encoder", "resnet", "one of: conv4, flatten (default 'conv4')"),
+    ("model.num_blocks", 0, "an integer >= 1, or None for one per task (default None)"),
+    ("model.depth", 0, "an integer >= 1 (default 3)"),
+    ("model.width", -1, "an integer >= 1 (default 128)"),
+    ("model.bank", "own", "one of: per_depth, shared (default 'per_depth')"),
+    ("model.block_noise", -0.1, "a number in [0, 1] (default 1.0)"),
+    ("model.dtype", "float16", "one of: float32, bfloat16 (default 'float32')"),
+    ("router.agent", "dispatcher", "one of: per_task, single (default 'per_task')"),
+    ("router.policy", "mlp", "one of: tabular (default 'tabular')"),
+    ("router.rule", "sarsa", "one of: wpl (default 'wpl')"),
+    (
+        "router.wpl_convention",
+        "paper",
+        "one of: routing_networks, abdallah_lesser (default 'routing_networks')",
+    ),
+    ("router.decision_per", "batch", "one of: example, task (default 'example')"),
+    ("router.learning_rate", 0.0, "a number > 0 (default 0.1)"),
+    ("router.return_rate", 0.0, "a number in (0, 1] (default 0.05)"),
+    ("router.epsilon", 1.1, "a number in [0, 1] (default 0.0)"),
+    ("router.temperature", 0.0, "a number > 0 (default 1.0)"),
+    ("router.entropy_weight", -1.0, "a number >= 0 (default 0.0)"),
+    ("dispatch.strategy", "fast", "one of: auto, dense, gather, grouped (default 'auto')"),
+    ("reward.final", "f1", "one of: correctness, negative_loss (default 'correctness')"),
+    ("reward.rho", 1.5, "a number in [0, 1] (default 0.0)"),
+    ("reward.rho", -0.1, "a number in [0, 1] (default 0.0)"),
+    ("reward.rho", float("nan"), "a number in [0, 1] (default 0.0)"),
+    ("reward.collaboration", "none", "one of: usage, probability (default 'usage')"),
+    ("reward.usage_window", 0, "an integer >= 1 (default 256)"),
+    ("reward.discount", 2.0, "a number in [0, 1] (default 1.0)"),
+    ("optimizer.name", "lion", "one of: sgd, adam (default 'sgd')"),
+    ("optimizer.learning_rate", float("inf"), "a number > 0 (default 0.05)"),
+    ("optimizer.learning_rate", -0.05, "a number > 0 (default 0.05)"),
+    ("optimizer.momentum", 1.0, "a number in [0, 1) (default 0.9)"),
+    ("optimizer.schedule", "linear", "one of: constant, step, cosine (default 'step')"),
+    ("training.steps", 0, "an integer >= 1, or None for a length in epochs (default 1000)"),
+    ("training.epochs", -3, "an integer >= 1, or None for a length in steps (default None)"),
+    ("training.examples_per_task", 0, "an integer >= 1 (default 16)"),
+    ("training.eval_every", 0, "an integer >= 1 (default 100)"),
+    ("training.checkpoint_every", 0, "an integer >= 1 (default 500)"),
+    ("training.seed", -1, "an integer in [0, 2**32) (default 0)"),
+    ("training.seed", 2**32, "an integer in [0, 2**32) (default 0)"),
+    # Types that ConfigDict lets through.
+    ("model.depth", True, "an integer >= 1 (default 3)"),
+    ("model.depth", None, "an integer >= 1 (default 3)"),
+    ("reward.rho", None, "a number in [0, 1] (default 0.0)"),
+    ("data.dir", None, "text (default '')"),
+    ("data.share_images", None, "true or false (default False)"),
+]
+
+
+@pytest.mark.parametrize(("name", "value", "advice"), BAD_VALUES)
+def test_a_wrong_value_is_told_with_what_is_allowed(name, value, advice):
+    config = changed(**{name.replace(".", "__"): value})
+    assert problems(config) == [f"{name} = {value!r} is not allowed: set it to {advice}"]
+
+
+@pytest.mark.parametrize(
+    ("values", "line"),
+    [
+        (
+            {"data__tasks": "superclass"},
+            "data.tasks = 'superclass' and data.name = 'mnist' clash: only cifar100 has "
+            "superclasses; set data.name to cifar100 or data.tasks to one_vs_rest",
+        ),
+        (
+            {"data__name": "cifar100", "data__tasks": "superclass", "data__share_images": True},
+            "data.share_images = True and data.tasks = 'superclass' clash: superclass tasks have "
+            "no images in common; set data.share_images to false",
+        ),
+        (
+            {"dispatch__strategy": "gather"},
+            "dispatch.strategy = 'gather' and router.decision_per = 'example' clash: gather "
+            "applies one block per task; set router.decision_per to task or dispatch.strategy "
+            "to auto",
+        ),
+        (
+            {"training__epochs": 3},
+            "training.epochs = 3 and training.steps = 1000 clash: exactly one of them sets the "
+            "length of training; give that one a number, the other None",
+        ),
+        (
+            {"training__steps": None},
+            "training.epochs = None and training.steps = None clash: exactly one of them sets the "
+            "length of training; give that one a number, the other None",
+        ),
+    ],
+)
+def test_a_clash_names_the_fields_and_the_way_out(values, line):
+    assert problems(changed(**values)) == [line]
+
+
+def test_valid_combinations_pass():
+    config_lib.validate(changed(data__name="cifar100", data__tasks="superclass"))
+    config_lib.validate(changed(dispatch__strategy="gather", router__decision_per="task"))
+    config_lib.validate(changed(training__epochs=2, training__steps=None))
+    config_lib.validate(changed(reward__rho=1, model__num_blocks=4))
+
+
+def test_every_problem_is_in_the_one_message():
+    config = changed(reward__rho=2.0, model__depth=0, training__epochs=1)
+    config.reward.roh = 0.3
+    del config.model.width
+    assert problems(config) == [
+        "reward.roh: there is no such field; did you mean reward.rho?",
+        "model.width is missing: start from routing_jax.base_config()",
+        "model.depth = 0 is not allowed: set it to an integer >= 1 (default 3)",
+        "reward.rho = 2.0 is not allowed: set it to a number in [0, 1] (default 0.0)",
+        "training.epochs = 1 and training.steps = 1000 clash: exactly one of them sets the length "
+        "of training; give that one a number, the other None",
+    ]
+
+
+def test_a_wrong_field_brings_no_clash_with_it():
+    lines = problems(changed(data__tasks="superclass", data__name="cifar10"))
+    assert [line.partition(" ")[0] for line in lines] == ["data.name"]
+
+
+def test_from_values_keeps_types_and_fills_in_defaults():
+    config = config_lib.from_values({"training": {"steps": None, "epochs": 2}})
+    assert config.is_locked
+    assert (config.training.steps, config.training.epochs, config.model.depth) == (None, 2, 3)
+    with pytest.raises(TypeError):
+        config.training.steps = "many"
+
+
+def test_from_values_refuses_unknown_fields_and_wrong_types():
+    with pytest.raises(ConfigError) as caught:
+        config_lib.from_values({"reward": {"roh": 0.3, "rho": "high"}, "colour": "red"})
+    assert str(caught.value) == (
+        "The configuration is wrong in 3 places:\n"
+        "  reward.roh: there is no such field; did you mean reward.rho?\n"
+        "  colour: there is no such field; launch.py --help lists the fields.\n"
+        "  reward.rho = 'high' is not allowed: set it to a number in [0, 1] (default 0.0)"
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "near"),
+    [
+        ("reward.roh", ["reward.rho"]),
+        ("rho", ["reward.rho"]),
+        ("train.steps", ["training.steps"]),
+        ("learning_rate", ["router.learning_rate", "optimizer.learning_rate"]),
+        ("dispatch", ["dispatch.strategy"]),
+        ("zzz", []),
+    ],
+)
+def test_the_nearest_fields(name, near):
+    assert config_lib.nearest_fields(name) == near
+
+
+@pytest.mark.parametrize(
+    ("named", "length"),
+    [
+        ({"training.epochs"}, (7, None)),
+        ({"training.steps"}, (None, 9)),
+        ({"reward.rho"}, (7, 9)),
+    ],
+)
+def test_naming_one_length_clears_the_other(named, length):
+    config = changed(training__epochs=7, training__steps=9)
+    config_lib.resolve_length(config, named)
+    assert (config.training.epochs, config.training.steps) == length
+
+
+def test_naming_both_lengths_is_an_error():
+    with pytest.raises(ConfigError) as caught:
+        config_lib.resolve_length(config_lib.base_config(), {"training.epochs", "training.steps"})
+    assert str(caught.value) == (
+        "training.epochs and training.steps both set the length of training: name only one."
+    )
+
+
+def test_two_base_configurations_share_nothing():
+    first, second = config_lib.base_config(), config_lib.base_config()
+    copied = copy.deepcopy(first)
+    first.training.steps = 1
+    first.model.depth = 9
+    assert second == config_lib.base_config() == copied
+
+
+@hypothesis.given(
+    name=st.sampled_from(sorted(FIELDS)),
+    value=st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
+)
+def test_validation_agrees_with_the_rule_and_never_fails_otherwise(name, value):
+    values = {**config_lib.flatten(config_lib.base_config()), name: value}
+    config = ConfigDict(nested(values))
+    if FIELDS[name].rule.accepts(value):
+        try:
+            config_lib.validate(config)
+        except ConfigError as error:
+            assert " clash: " in str(error)
+    else:
+        assert len(problems(config)) == 1
+
+
+def test_an_error_is_both_a_user_error_and_a_value_error():
+    assert issubclass(ConfigError, UserError)
+    assert issubclass(ConfigError, ValueError)
+
+
+def test_the_public_names_load_on_use():
+    assert routing_jax.base_config is config_lib.base_config
+    assert routing_jax.validate is config_lib.validate
+    assert routing_jax.ConfigError is ConfigError
+    assert routing_jax.UserError is UserError
+    assert set(routing_jax.__all__) <= set(dir(routing_jax))
+    with pytest.raises(AttributeError, match="module 'routing_jax' has no attribute 'traning'"):
+        routing_jax.traning  # noqa: B018
+
+
+def test_the_configuration_imports_neither_jax_nor_numpy():
+    code = (
+        "import sys, routing_jax.config, routing_jax.cli, routing_jax.workdir\n"
+        "routing_jax.base_config()\n"
+        "print([m for m in ('jax', 'jaxlib', 'numpy', 'flax') if m in sys.modules])"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert run.stdout == "[]\n"

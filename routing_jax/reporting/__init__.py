@@ -1,0 +1,1 @@
+"""What a run tells its user: the live line, metrics, results, tables, figures. Imports no JAX."""

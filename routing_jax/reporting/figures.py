@@ -1,0 +1,27 @@
+"""The figures of a run."""
+
+from pathlib import Path
+from typing import Any
+
+from routing_jax.reporting.curve_figures import draw_learning_curves, draw_policy_entropy
+from routing_jax.reporting.routing_figure import draw_routing_map
+from routing_jax.reporting.routing_file import Routing
+
+
+def draw_all(results: dict[str, Any], routing: Routing, figures_dir: Path) -> list[Path]:
+    """Draws learning curves, routing map and policy entropy as PNG.
+
+    Args:
+        results: the contents of results.json.
+        routing: the contents of routing.npz.
+        figures_dir: where to write; made if it is not there.
+
+    Returns:
+        The paths of the figures.
+    """
+    figures_dir.mkdir(parents=True, exist_ok=True)
+    return [
+        draw_learning_curves(results, figures_dir),
+        draw_routing_map(results, routing, figures_dir),
+        draw_policy_entropy(results, routing, figures_dir),
+    ]

@@ -1,0 +1,145 @@
+"""How one state of the training is written: a live line that fits the terminal, or a log line."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from time import monotonic
+
+from rich.cells import cell_len
+from rich.console import Console, ConsoleOptions, RenderResult
+from rich.progress_bar import ProgressBar
+from rich.segment import Segment
+from rich.spinner import Spinner
+from rich.text import Text
+
+from routing_jax.reporting.formats import clock, joined, percent, rate, short_rate
+
+SHORTEST_BAR = 5
+LONGEST_BAR = 40
+
+
+@dataclass(frozen=True)
+class ProgressReport:
+    """The state of a training run after some step.
+
+    Attributes:
+        step: steps done, counted from the beginning of the run.
+        loss: training loss, mean over tasks.
+        accuracy: training accuracy, a fraction, mean over tasks.
+        test_accuracy: newest test accuracy, a fraction, mean over tasks; None before the first.
+        policy_entropy: in nats, mean over tasks and depths.
+        blocks_used: how many different blocks the greedy routes use, per depth.
+        examples_per_second: training examples of all tasks together.
+        seconds_left: estimated.
+    """
+
+    step: int
+    loss: float
+    accuracy: float
+    test_accuracy: float | None
+    policy_entropy: float
+    blocks_used: tuple[int, ...]
+    examples_per_second: float
+    seconds_left: float
+
+
+@dataclass(frozen=True)
+class Line:
+    """A rich renderable: the report on exactly one line, worded as the width allows."""
+
+    report: ProgressReport
+    total_steps: int
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        width = options.max_width
+        text = _widest_that_fits(self.report, self.total_steps, width - SHORTEST_BAR - 1)
+        room = width - cell_len(text[0]) - cell_len(text[1]) - 2
+        yield Text(text[0] + " ", end="")
+        yield from self._bar(console, options, min(room, LONGEST_BAR))
+        yield Text(" " + text[1], end="", no_wrap=True, overflow="crop")
+        yield Segment.line()
+
+    def _bar(self, console: Console, options: ConsoleOptions, width: int) -> Iterable[Segment]:
+        done = min(self.report.step, self.total_steps)
+        bar = ProgressBar(total=max(self.total_steps, 1), completed=done, width=max(width, 0))
+        return console.render(bar, options)
+
+
+@dataclass(frozen=True)
+class Phase:
+    """A rich renderable: a spinner, what is going on, and for how long already.
+
+    Attributes:
+        text: what is going on.
+        since: `time.monotonic()` when it began.
+    """
+
+    text: str
+    since: float
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        elapsed = monotonic() - self.since
+        text = Text(f"{self.text} ({elapsed:.0f} s)", no_wrap=True, overflow="ellipsis")
+        spinner = Spinner("dots", text)
+        spinner.start_time = 0.0  # every redraw is a new spinner: its turn comes from the clock
+        yield spinner.render(elapsed)
+
+
+def log_line(report: ProgressReport, *, total_steps: int) -> str:
+    """The report as a line of a log that explains itself."""
+    done = 100 * report.step / max(total_steps, 1)
+    fields = [f"loss {report.loss:z.4f}", f"accuracy {percent(report.accuracy)}"]
+    if report.test_accuracy is not None:
+        fields.append(f"test accuracy {percent(report.test_accuracy)}")
+    fields += [
+        f"policy entropy {report.policy_entropy:z.2f} nats",
+        f"blocks used {joined(report.blocks_used)}",
+        f"{rate(report.examples_per_second)} examples/s",
+        f"{clock(report.seconds_left)} left",
+    ]
+    return f"step {report.step:,} of {total_steps:,} ({done:.0f} %): {', '.join(fields)}"
+
+
+def _widest_that_fits(report: ProgressReport, total_steps: int, width: int) -> tuple[str, str]:
+    """The texts left and right of the bar: full words, else short ones, else fewer fields."""
+    count = _count(f"{report.step:,}", f"{total_steps:,}")
+    line = "  ".join(_worded(report))
+    if cell_len(count) + cell_len(line) + 1 <= width:
+        return count, line
+    count = _count(str(report.step), str(total_steps))
+    for fields in _ever_shorter(report):
+        line = " ".join(fields)
+        if cell_len(count) + cell_len(line) + 1 <= width:
+            break
+    return count, line
+
+
+def _count(step: str, total: str) -> str:
+    return f"{step.rjust(len(total))}/{total}"
+
+
+def _worded(report: ProgressReport) -> list[str]:
+    test = "" if report.test_accuracy is None else f" (test {percent(report.test_accuracy)})"
+    return [
+        f"{clock(report.seconds_left)} left",
+        f"loss {report.loss:z.3f}",
+        f"accuracy {percent(report.accuracy)}{test}",
+        f"entropy {report.policy_entropy:z.2f} nats",
+        f"blocks {joined(report.blocks_used)}",
+        f"{rate(report.examples_per_second)} examples/s",
+    ]
+
+
+def _ever_shorter(report: ProgressReport) -> Iterator[list[str]]:
+    """The fields in short words, then without what can be spared, then with fewer and fewer."""
+    test = [] if report.test_accuracy is None else [f"test {100 * report.test_accuracy:.1f}%"]
+    entropy = f"{report.policy_entropy:z.2f}"
+    first = [f"{clock(report.seconds_left)} left", f"loss {report.loss:z.3f}"]
+    first.append(f"acc {100 * report.accuracy:.1f}%")
+    last = [
+        f"blocks {joined(report.blocks_used)}",
+        f"{short_rate(report.examples_per_second)} ex/s",
+    ]
+    yield [*first, *test, f"entropy {entropy}", *last]
+    fields = [*first, f"H {entropy}", *last]
+    for kept in range(len(fields), 0, -1):
+        yield fields[:kept]

@@ -1,0 +1,50 @@
+"""What a number in results.json was measured with: versions, commit, memory."""
+
+import platform
+import subprocess
+import sys
+from importlib import metadata
+from pathlib import Path
+
+PACKAGES = ("jax", "jaxlib", "flax", "optax", "numpy", "routing_jax")
+GIT_SECONDS = 2.0
+
+
+def versions() -> dict[str, str | None]:
+    """Versions of Python and of the packages that decide a run; None for one not installed."""
+    return {"python": platform.python_version()} | {name: _version(name) for name in PACKAGES}
+
+
+def git_commit() -> str | None:
+    """The commit of the git checkout that holds this package; None for an installed copy.
+
+    Never raises: no git, no checkout, no commit yet and a git that hangs all give None.
+    """
+    package = Path(__file__).resolve().parents[1]
+    command = ["git", "-C", str(package), "rev-parse", "HEAD", "--show-prefix"]
+    try:
+        answer = subprocess.run(
+            command, capture_output=True, text=True, timeout=GIT_SECONDS, check=True
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    commit, _, prefix = answer.stdout.strip().partition("\n")
+    # An environment inside some other checkout must not lend the package that one's commit.
+    return commit if prefix == f"{package.name}/" else None
+
+
+def peak_memory_bytes() -> int | None:
+    """The largest resident memory of this process so far; None where the system does not tell."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return None
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
+
+
+def _version(package: str) -> str | None:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None

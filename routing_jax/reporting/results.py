@@ -1,0 +1,167 @@
+"""results.json: one run's figures with everything needed to judge and repeat them."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from routing_jax.errors import UserError
+from routing_jax.files import write_json
+from routing_jax.reporting.provenance import git_commit, peak_memory_bytes, versions
+
+CurveEntry = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class DatasetRecord:
+    """The data a run learned from.
+
+    Attributes:
+        name: of the data set that was used.
+        embedded_fallback: the embedded digits stood in for a data set that was not found.
+        num_train: training examples.
+        num_test: examples of the set that `evaluated_on` names.
+        evaluated_on: "test" or "validation".
+    """
+
+    name: str
+    embedded_fallback: bool
+    num_train: int
+    num_test: int
+    evaluated_on: str
+
+
+@dataclass(frozen=True)
+class SecondsRecord:
+    """Where the time went, in seconds.
+
+    Attributes:
+        total: from the command to the end of the last evaluation.
+        compile: spent compiling.
+        first_step: from the command to the first training step.
+        train: spent in training steps and the evaluations among them.
+        per_step: of `train`, for one step.
+    """
+
+    total: float
+    compile: float
+    first_step: float
+    train: float
+    per_step: float
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """What only the run itself knows; S seeds trained side by side.
+
+    Attributes:
+        experiment: name of the experiment.
+        dataset: the data it learned from.
+        tasks: names of the T tasks.
+        seeds: the S seeds.
+        test: [S, T] per metric, of the final evaluation; accuracies are fractions.
+        curve: [S][i], entries with step, epoch, train_loss, test_accuracy,
+            test_balanced_accuracy, policy_entropy_per_depth [D] and blocks_used_per_depth [D].
+        routing_map: [S, T, D] greedy blocks, PASS = -1; None where routes are mixtures.
+        seconds: where the time went.
+        examples_per_second: training examples of all tasks and seeds, over `seconds.train`.
+        parameters: trained numbers of one seed's network, its router included.
+        config: the resolved configuration as nested plain dictionaries.
+        command: as typed.
+        device: what it ran on, in words.
+    """
+
+    experiment: str
+    dataset: DatasetRecord
+    tasks: Sequence[str]
+    seeds: Sequence[int]
+    test: Mapping[str, np.ndarray]
+    curve: Sequence[Sequence[CurveEntry]]
+    routing_map: np.ndarray | None
+    seconds: SecondsRecord
+    examples_per_second: float
+    parameters: int
+    config: Mapping[str, Any]
+    command: str
+    device: str
+
+
+def build_results(record: RunRecord) -> dict[str, Any]:
+    """The contents of results.json, in plain Python values.
+
+    Raises:
+        ValueError: an array does not have one entry per seed and task.
+    """
+    _check_shapes(record)
+    routing_map = record.routing_map
+    return {
+        "experiment": record.experiment,
+        "dataset": asdict(record.dataset),
+        "tasks": list(record.tasks),
+        "seeds": list(record.seeds),
+        "test": {name: _over_seeds(np.asarray(values)) for name, values in record.test.items()},
+        "curve": [[_plain_entry(entry) for entry in entries] for entries in record.curve],
+        "routing_map": None if routing_map is None else np.asarray(routing_map).tolist(),
+        "seconds": asdict(record.seconds),
+        "examples_per_second": record.examples_per_second,
+        "parameters": record.parameters,
+        "config": dict(record.config),
+        "command": record.command,
+        "versions": versions(),
+        "device": record.device,
+        "git_commit": git_commit(),
+        "peak_memory_bytes": peak_memory_bytes(),
+    }
+
+
+def write_results(path: Path, results: Mapping[str, Any]) -> None:
+    """Writes results.json at once or not at all; numbers that are not finite become null."""
+    write_json(path, dict(results))
+
+
+def read_results(path: Path) -> dict[str, Any]:
+    """The contents of a results.json.
+
+    Raises:
+        UserError: there is none, or it is not a whole results.json.
+    """
+    try:
+        results = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"there is no {path}: has the run finished?") from None
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise UserError(f"{path} is cut off or not JSON ({error})") from None
+    if not isinstance(results, dict) or "experiment" not in results:
+        raise UserError(f"{path} is JSON, but not the results of a run")
+    return results
+
+
+def _over_seeds(values: np.ndarray) -> dict[str, Any]:
+    """A metric [S, T] as its mean, the error of that mean over seeds, and the mean per task."""
+    per_seed = values.mean(axis=1, dtype=np.float64)
+    count = len(per_seed)
+    return {
+        "mean": float(per_seed.mean()),
+        "stderr": float(per_seed.std(ddof=1) / np.sqrt(count)) if count > 1 else None,
+        "per_task": values.mean(axis=0, dtype=np.float64).tolist(),
+        "per_seed": per_seed.tolist(),
+    }
+
+
+def _plain_entry(entry: CurveEntry) -> dict[str, Any]:
+    return {name: np.asarray(value).tolist() for name, value in entry.items()}
+
+
+def _check_shapes(record: RunRecord) -> None:
+    expected = (len(record.seeds), len(record.tasks))
+    shapes = {f"test {name}": np.shape(values) for name, values in record.test.items()}
+    if record.routing_map is not None:
+        shapes["routing_map"] = np.shape(record.routing_map)[:2]
+    wrong = {name: shape for name, shape in shapes.items() if shape != expected}
+    if wrong:
+        raise ValueError(f"expected (seeds, tasks) = {expected}, got {wrong}")
+    if len(record.curve) != len(record.seeds):
+        raise ValueError(f"{len(record.curve)} curves for {len(record.seeds)} seeds")

@@ -1,0 +1,80 @@
+"""The routing map: how probable each block is for each task at each depth."""
+
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
+
+from routing_jax.reporting.figure_style import new_figure, save
+from routing_jax.reporting.formats import PASS_ROUTE
+from routing_jax.reporting.routing_file import Routing
+
+PANELS_A_ROW = 4
+WIDTH_OF_PANELS = 13.0
+SMALLEST_WIDTH = 7.0
+CELL = (0.18, 0.34)
+"""Smallest and largest side of a cell, in inches."""
+GREEDY_MARK = {"marker": "o", "markerfacecolor": "white", "markeredgecolor": "black"}
+
+
+def draw_routing_map(results: dict[str, Any], routing: Routing, figures_dir: Path) -> Path:
+    """Draws a heat map for each depth, at the last snapshot; returns the PNG's path.
+
+    With several seeds it shows the first: blocks have no common order between seeds.
+    """
+    last = routing.probabilities[0, -1]  # [T, D, A]
+    tasks, depth, actions = last.shape
+    columns = min(depth, PANELS_A_ROW)
+    rows = math.ceil(depth / columns)
+    cell = float(np.clip(WIDTH_OF_PANELS / (columns * actions), *CELL))
+    figure = new_figure(
+        results,
+        about=_about(results, routing),
+        width=max(columns * (actions * cell + 0.3) + 2.2, SMALLEST_WIDTH),
+        height=rows * (tasks * max(cell, 0.2) + 0.9) + 1.2,
+    )
+    panels = figure.subplots(rows, columns, sharey=True, squeeze=False)
+    for axes in panels.flat[depth:]:
+        axes.remove()
+    for i, axes in enumerate(panels.flat[:depth]):
+        image = axes.imshow(last[:, i], cmap="cividis", vmin=0, vmax=1, aspect="auto")
+        _mark_greedy(axes, results, i, actions=actions)
+        _label(axes, results, i, actions=actions)
+    for axes in panels[:, 0]:
+        axes.set_yticks(range(tasks), routing.tasks, fontsize=8)
+        axes.set_ylabel("task")
+    figure.colorbar(
+        image, ax=list(panels.flat[:depth]), label="probability", fraction=0.03, pad=0.02
+    )
+    if results["routing_map"] is not None:
+        mark = Line2D([], [], linestyle="", label="greedy choice", **GREEDY_MARK)
+        figure.legend(handles=[mark], loc="outside lower right", fontsize=8, frameon=False)
+    return save(figure, figures_dir / "routing_map.png")
+
+
+def _about(results: dict[str, Any], routing: Routing) -> str:
+    about = f"Routing map after {int(routing.steps[-1]):,} steps"
+    seeds = results["seeds"]
+    return about if len(seeds) == 1 else f"{about}, seed {seeds[0]} (first of {len(seeds)})"
+
+
+def _mark_greedy(axes: Axes, results: dict[str, Any], depth: int, *, actions: int) -> None:
+    if results["routing_map"] is None:
+        return
+    greedy = [row[depth] for row in results["routing_map"][0]]
+    columns = [actions - 1 if block == PASS_ROUTE else block for block in greedy]
+    axes.plot(columns, range(len(columns)), linestyle="", markersize=4.5, **GREEDY_MARK)
+
+
+def _label(axes: Axes, results: dict[str, Any], depth: int, *, actions: int) -> None:
+    names = [str(block) for block in range(actions)]
+    if results["config"]["router"]["pass_action"]:
+        names[-1] = "PASS"
+    axes.set_xticks(range(actions), names, fontsize=7)
+    if names[-1] == "PASS":
+        axes.get_xticklabels()[-1].set_rotation(90)
+    axes.set_title(f"depth {depth + 1}", fontsize=10)
+    axes.set_xlabel("block")

@@ -1,0 +1,104 @@
+"""What a run prints at its end: the table of tasks, one line of figures, where everything lies."""
+
+from typing import Any
+
+from rich.cells import cell_len
+from rich.table import Table
+
+from routing_jax.reporting.formats import (
+    duration,
+    figure,
+    heading,
+    mebibytes,
+    percent,
+    rate,
+    route,
+)
+from routing_jax.workdir import Workdir
+
+WIDEST_TITLE = 78
+"""Characters of a title that a table widens for; a longer one is wrapped."""
+
+
+def task_table(results: dict[str, Any]) -> Table:
+    """One row a task with its metrics and route, and the mean over tasks below.
+
+    Args:
+        results: the contents of results.json. With several seeds, metrics are means over them
+            and the routes are those of the first.
+    """
+    metrics, routing_map = results["test"], results["routing_map"]
+    title = heading(results)
+    table = Table(
+        title=title,
+        min_width=min(cell_len(title), WIDEST_TITLE),
+        caption=_caption(results),
+        title_justify="left",
+        caption_justify="left",
+    )
+    table.add_column("task", no_wrap=True)
+    for name in metrics:
+        table.add_column(name.replace("_", " "), justify="right", no_wrap=True)
+    if routing_map is not None:
+        table.add_column("route")
+    for i, task in enumerate(results["tasks"]):
+        values = [_value(name, metric["per_task"][i]) for name, metric in metrics.items()]
+        table.add_row(task, *values, *([] if routing_map is None else [route(routing_map[0][i])]))
+    table.add_section()
+    table.add_row("mean", *(_mean(name, metric) for name, metric in metrics.items()), style="bold")
+    return table
+
+
+def figures_line(results: dict[str, Any]) -> str:
+    """Times, speed and memory of the run on one line."""
+    seconds = results["seconds"]
+    return ", ".join(
+        [
+            f"{duration(seconds['total'])} in all",
+            f"{duration(seconds['first_step'])} to the first step",
+            f"{duration(seconds['compile'])} compiling",
+            f"{duration(seconds['per_step'])} a step",
+            f"{rate(results['examples_per_second'])} examples/s",
+            f"peak memory {mebibytes(results['peak_memory_bytes'])}",
+        ]
+    )
+
+
+def written_files(workdir: Workdir) -> list[str]:
+    """A line for each thing found in the work directory: where it is and what it is."""
+    contents = {
+        workdir.config_path: "resolved configuration",
+        workdir.results_path: "test accuracies, routes, times, versions",
+        workdir.routing_path: "routing probabilities over training",
+        workdir.metrics_path: "metrics, one JSON line a record",
+        workdir.tensorboard_dir: "the same for TensorBoard",
+        workdir.checkpoint_dir: "checkpoints",
+    }
+    contents |= dict.fromkeys(sorted(workdir.figures_dir.glob("*.png")), "figure")
+    found = {str(path): text for path, text in contents.items() if path.exists()}
+    longest = max(map(len, found), default=0)
+    return [f"{path.ljust(longest)}  {text}" for path, text in found.items()]
+
+
+def _caption(results: dict[str, Any]) -> str | None:
+    """What the columns do not say by themselves."""
+    several, parts = len(results["seeds"]) > 1, []
+    if results["routing_map"] is not None:
+        of_seed = f" (seed {results['seeds'][0]})" if several else ""
+        parts.append(f"route: the block chosen at each depth{of_seed}")
+    if several:
+        parts.append("±: standard error over seeds")
+    return "; ".join(parts) or None
+
+
+def _mean(name: str, metric: dict[str, Any]) -> str:
+    mean, error = metric["mean"], metric["stderr"]
+    if mean is None or error is None:
+        return _value(name, mean)
+    if name.endswith("accuracy"):
+        return f"{100 * mean:.2f} ± {100 * error:.2f} %"
+    return f"{figure(mean)} ± {figure(error)}"
+
+
+def _value(metric_name: str, value: float | None) -> str:
+    return percent(value) if metric_name.endswith("accuracy") else figure(value)

@@ -1,0 +1,124 @@
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+from matplotlib import image
+from matplotlib.figure import Figure
+
+from routing_jax.reporting import curve_figures, figures, routing_figure
+from routing_jax.reporting.results import build_results
+
+NAMES = ["learning_curves.png", "routing_map.png", "policy_entropy.png"]
+
+
+@pytest.fixture
+def drawn(monkeypatch: pytest.MonkeyPatch) -> dict[str, Figure]:
+    """Figures by file name, caught instead of written."""
+    caught = {}
+
+    def catch(figure: Figure, path: Path) -> Path:
+        caught[path.name] = figure
+        return path
+
+    monkeypatch.setattr(curve_figures, "save", catch)
+    monkeypatch.setattr(routing_figure, "save", catch)
+    return caught
+
+
+def draw(make_run, figures_dir: Path, **sizes) -> tuple[dict, list[Path]]:
+    record, routing = make_run(**sizes)
+    results = build_results(record)
+    return results, figures.draw_all(results, routing, figures_dir)
+
+
+def legend(figure: Figure) -> list[str]:
+    legends = [axes.get_legend() for axes in figure.axes] + figure.legends
+    return [text.get_text() for found in legends if found for text in found.get_texts()]
+
+
+@pytest.mark.parametrize(
+    "sizes",
+    [
+        {"tasks": 10, "depth": 3, "blocks": 10},
+        {"tasks": 2, "depth": 1, "blocks": 1, "seeds": 2},
+        {"tasks": 2, "depth": 5, "blocks": 3, "pass_action": True},
+    ],
+)
+def test_three_pictures_with_something_in_them(make_run, tmp_path, sizes):
+    _, paths = draw(make_run, tmp_path / "figures", **sizes)
+    assert paths == [tmp_path / "figures" / name for name in NAMES]
+    assert sorted(tmp_path.joinpath("figures").iterdir()) == sorted(paths)
+    for path in paths:
+        pixels = image.imread(path)
+        assert min(pixels.shape[:2]) > 300
+        assert pixels.std() > 0.05
+
+
+@pytest.mark.parametrize(
+    ("embedded_fallback", "where"),
+    [(False, "mnist_mtl on mnist,"), (True, "mnist_mtl on embedded digits (MNIST not found),")],
+)
+def test_titles_name_experiment_and_data_set(make_run, drawn, tmp_path, embedded_fallback, where):
+    draw(make_run, tmp_path, embedded_fallback=embedded_fallback)
+    for name in NAMES:
+        assert where in drawn[name].get_suptitle()
+
+
+def test_units_and_legends(make_run, drawn, tmp_path):
+    draw(make_run, tmp_path, blocks=4, depth=2)
+    curves, entropy = drawn["learning_curves.png"], drawn["policy_entropy.png"]
+    assert [axes.get_ylabel() for axes in curves.axes] == [
+        "cross-entropy (nats, mean over tasks)",
+        "test accuracy (%, mean over tasks)",
+    ]
+    # At step 100: 0.8 + 0.15 and 0.5 + 0.4.
+    assert legend(curves)[1:] == [
+        "accuracy, 95.0 % at the end",
+        "balanced accuracy, 90.0 % at the end",
+    ]
+    assert entropy.axes[0].get_ylabel() == "policy entropy (nats, mean over tasks)"
+    assert legend(entropy) == ["depth 1", "depth 2", "highest possible:\nlog 4 = 1.39 nats"]
+
+
+def test_entropy_starts_at_its_maximum_for_uniform_policies(make_run, drawn, tmp_path):
+    draw(make_run, tmp_path, blocks=4, depth=2, pass_action=True)
+    lines = drawn["policy_entropy.png"].axes[0].get_lines()
+    assert lines[0].get_ydata()[0] == pytest.approx(math.log(5))
+    assert lines[-1].get_ydata()[0] == pytest.approx(math.log(5))
+
+
+def test_seeds_are_a_mean_line_and_a_band(make_run, drawn, tmp_path):
+    draw(make_run, tmp_path, seeds=3)
+    axes = drawn["learning_curves.png"].axes[1]
+    # Accuracy at step 0 is 0.80, 0.81 and 0.82 for the three seeds.
+    assert axes.get_lines()[0].get_ydata()[0] == pytest.approx(81.0)
+    assert axes.collections[0].get_datalim(axes.transData).y0 == pytest.approx(80.0)
+    assert "3 seeds" in drawn["learning_curves.png"].get_supxlabel()
+    assert "seed 0 (first of 3)" in drawn["routing_map.png"].get_suptitle()
+
+
+def test_the_map_shows_probabilities_and_marks_greedy_choices(make_run, drawn, tmp_path):
+    record, routing = make_run(tasks=3, depth=2, blocks=4, pass_action=True)
+    results = build_results(record)
+    results["routing_map"][0] = [[0, -1], [1, 2], [3, 3]]
+    figures.draw_all(results, routing, tmp_path)
+    panels = drawn["routing_map.png"].axes[:2]
+    shown = panels[1].images[0].get_array()
+    np.testing.assert_allclose(shown, routing.probabilities[0, -1, :, 1])
+    assert panels[1].images[0].get_clim() == (0, 1)
+    # PASS is the last of the five columns.
+    assert panels[1].get_lines()[0].get_xdata().tolist() == [4, 2, 3]
+    assert [text.get_text() for text in panels[1].get_xticklabels()] == ["0", "1", "2", "3", "PASS"]
+    assert [text.get_text() for text in panels[0].get_yticklabels()] == list(routing.tasks)
+    assert legend(drawn["routing_map.png"]) == ["greedy choice"]
+
+
+def test_losses_that_are_not_finite_are_gaps(make_run, drawn, tmp_path):
+    record, routing = make_run()
+    results = build_results(record)
+    for entry, loss in zip(results["curve"][0], (math.inf, None, math.nan), strict=True):
+        entry["train_loss"] = loss
+    for path in figures.draw_all(results, routing, tmp_path):
+        drawn[path.name].savefig(tmp_path / path.name)
+    assert np.isnan(drawn["learning_curves.png"].axes[0].get_lines()[0].get_ydata()).all()

@@ -1,0 +1,166 @@
+import dataclasses
+import subprocess
+
+import numpy as np
+import pytest
+
+from routing_jax.errors import UserError
+from routing_jax.reporting import provenance
+from routing_jax.reporting.results import build_results, read_results, write_results
+from routing_jax.reporting.routing_file import read_routing, write_routing
+
+CONTRACT = {
+    *("experiment", "dataset", "tasks", "seeds", "test", "curve", "routing_map", "seconds"),
+    *("examples_per_second", "parameters", "config", "command", "versions", "device"),
+    *("git_commit", "peak_memory_bytes"),
+}
+
+
+def test_the_fields_of_the_contract(make_run):
+    results = build_results(make_run(seeds=2, tasks=3, depth=2)[0])
+    assert set(results) == CONTRACT
+    assert results["dataset"] == {
+        "name": "mnist",
+        "embedded_fallback": False,
+        "num_train": 60_000,
+        "num_test": 10_000,
+        "evaluated_on": "test",
+    }
+    assert set(results["seconds"]) == {"total", "compile", "first_step", "train", "per_step"}
+    assert np.shape(results["routing_map"]) == (2, 3, 2)
+    assert len(results["curve"]) == 2
+    assert len(results["curve"][0][-1]["policy_entropy_per_depth"]) == 2
+
+
+def test_metrics_over_two_seeds(make_run):
+    record, _ = make_run(seeds=2, tasks=2)
+    accuracy = np.array([[0.9, 0.7], [1.0, 0.8]], np.float32)
+    metric = build_results(dataclasses.replace(record, test={"accuracy": accuracy}))["test"]
+    # Means over tasks: 0.8 and 0.9. Their mean is 0.85, their deviation (ddof 1) 0.1 / sqrt(2),
+    # and the standard error of two seeds that over sqrt(2): 0.05.
+    assert metric["accuracy"]["mean"] == pytest.approx(0.85)
+    assert metric["accuracy"]["stderr"] == pytest.approx(0.05)
+    assert metric["accuracy"]["per_task"] == pytest.approx([0.95, 0.75])
+    assert metric["accuracy"]["per_seed"] == pytest.approx([0.8, 0.9])
+
+
+def test_one_seed_has_no_standard_error(make_run):
+    assert build_results(make_run()[0])["test"]["accuracy"]["stderr"] is None
+
+
+def test_results_come_back_as_written_and_nan_as_null(make_run, tmp_path):
+    record, _ = make_run()
+    results = build_results(dataclasses.replace(record, examples_per_second=float("nan")))
+    write_results(tmp_path / "results.json", results)
+    assert read_results(tmp_path / "results.json") == results | {"examples_per_second": None}
+
+
+def test_routes_that_are_mixtures_are_null(make_run):
+    record, _ = make_run()
+    assert build_results(dataclasses.replace(record, routing_map=None))["routing_map"] is None
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"test": {"accuracy": np.zeros((3, 1))}},
+        {"routing_map": np.zeros((1, 4, 2), int)},
+        {"curve": [[], []]},
+    ],
+)
+def test_arrays_of_other_seeds_or_tasks_are_refused(make_run, changes):
+    record, _ = make_run(seeds=1, tasks=3)
+    with pytest.raises(ValueError, match="seeds"):
+        build_results(dataclasses.replace(record, **changes))
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (None, "has the run finished"),
+        ('{"experiment": "mnist', "cut off or not JSON"),
+        ("", "cut off or not JSON"),
+        ("[1, 2]", "not the results of a run"),
+    ],
+)
+def test_unreadable_results_are_named(tmp_path, content, message):
+    path = tmp_path / "results.json"
+    if content is not None:
+        path.write_text(content)
+    with pytest.raises(UserError, match=message) as raised:
+        read_results(path)
+    assert str(path) in str(raised.value)
+
+
+def test_routing_comes_back_as_written(make_run, tmp_path):
+    _, routing = make_run(seeds=2, pass_action=True)
+    path = tmp_path / "routing.npz"
+    write_routing(path, routing.probabilities, routing.steps, routing.tasks)
+    read = read_routing(path)
+    np.testing.assert_allclose(read.probabilities, routing.probabilities, rtol=1e-6)
+    assert read.probabilities.dtype == np.float32
+    assert read.steps.tolist() == [0, 50, 100]
+    assert read.tasks == ("digit 0", "digit 1", "digit 2")
+
+
+def test_no_more_than_forty_snapshots_from_the_first_to_the_last(tmp_path):
+    steps = np.arange(0, 1010, 10)
+    probabilities = np.broadcast_to(steps[None, :, None, None, None], (1, 101, 1, 1, 2))
+    write_routing(tmp_path / "routing.npz", probabilities, steps, ["digit 0"])
+    read = read_routing(tmp_path / "routing.npz")
+    assert read.probabilities.shape == (1, 40, 1, 1, 2)
+    assert (read.steps[0], read.steps[-1]) == (0, 1000)
+    np.testing.assert_array_equal(read.probabilities[0, :, 0, 0, 0], read.steps)
+
+
+def test_routing_of_other_shapes_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="is not"):
+        write_routing(tmp_path / "routing.npz", np.zeros((1, 2, 3, 1, 4)), np.arange(2), ["a"])
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("content", [None, b"", b"PK\x03\x04 torn", b"not an archive"])
+def test_unreadable_routing_is_named(tmp_path, content):
+    path = tmp_path / "routing.npz"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(UserError, match="routing.npz"):
+        read_routing(path)
+
+
+def test_versions_name_python_and_the_packages_that_decide():
+    expected = {"python", "jax", "jaxlib", "flax", "optax", "numpy", "routing_jax"}
+    assert set(provenance.versions()) == expected
+    assert provenance.versions()["numpy"] == np.__version__
+
+
+def answer_of_git(monkeypatch, answer):
+    def run(*_, **__):
+        if isinstance(answer, Exception):
+            raise answer
+        return subprocess.CompletedProcess([], 0, stdout=answer)
+
+    monkeypatch.setattr(provenance.subprocess, "run", run)
+
+
+def test_the_commit_is_that_of_the_checkout_with_the_package(monkeypatch):
+    answer_of_git(monkeypatch, "abc123\nrouting_jax/\n")
+    assert provenance.git_commit() == "abc123"
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        FileNotFoundError("git"),
+        subprocess.CalledProcessError(128, "git"),
+        subprocess.TimeoutExpired("git", 2),
+        "abc123\n.venv/lib/python3.11/site-packages/routing_jax/\n",
+    ],
+)
+def test_there_is_no_commit_without_a_checkout_of_this_package(monkeypatch, answer):
+    answer_of_git(monkeypatch, answer)
+    assert provenance.git_commit() is None
+
+
+def test_peak_memory_is_of_a_python_process():
+    assert 2**20 < provenance.peak_memory_bytes() < 2**40

@@ -1,0 +1,73 @@
+"""Axis letters and the PyTrees that pass between the parts.
+
+Axis letters, used in docstrings and einsum strings throughout the package:
+
+====== ==========================================================
+``T``  tasks
+``n``  examples of one task in a batch
+``B``  examples of a batch, ``B = T * n``
+``D``  depth: number of routing decisions an example takes
+``K``  function blocks of a bank
+``A``  actions: ``K``, or ``K + 1`` where PASS may be chosen
+``G``  agents
+``F``  features of a representation
+``C``  classes of a task
+``M``  images of a data set
+``N``  examples of a task in a data set
+``S``  sweep cells, or seeds
+====== ==========================================================
+
+A decision is an ``int32`` action in ``0 .. K-1``; the action ``K`` is PASS, which leaves the
+representation as it is. In written results PASS is -1.
+"""
+
+from typing import NamedTuple
+
+import jax
+
+Params = dict[str, object]
+"""A tree of parameter arrays, as Flax Linen returns it."""
+
+
+class MultiTaskData(NamedTuple):
+    """One split of a multi-task data set; images are stored once, however many tasks use them.
+
+    Rows of tasks with fewer than N examples are padded with zeros behind `sizes[t]`.
+    """
+
+    images: jax.Array
+    """uint8 [M, height, width, channels]."""
+    index: jax.Array
+    """int32 [T, N], rows of `images`."""
+    labels: jax.Array
+    """int32 [T, N], classes `0 .. C-1` of the task."""
+    sizes: jax.Array
+    """int32 [T], examples of each task."""
+
+
+class Batch(NamedTuple):
+    """A task-major batch."""
+
+    images: jax.Array
+    """uint8 [T, n, height, width, channels]; [1, n, ...] where all tasks share their images."""
+    labels: jax.Array
+    """int32 [T, n]."""
+
+
+class Decisions(NamedTuple):
+    """What a router chose for a batch."""
+
+    actions: jax.Array
+    """int32 [T, n, D]."""
+    agents: jax.Array
+    """int32 [T, n], the agent that decided, in `0 .. G-1`."""
+
+
+class Trajectory(NamedTuple):
+    """One routed batch as reinforcement learning sees it (Rosenbaum et al. 2018, section 3)."""
+
+    decisions: Decisions
+    rewards: jax.Array
+    """float32 [T, n, D], the reward of each single decision."""
+    final_reward: jax.Array
+    """float32 [T, n], received after the last decision."""

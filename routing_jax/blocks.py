@@ -1,0 +1,68 @@
+"""Function blocks, and the bank that stacks the parameters of K of them."""
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from routing_jax.types import Params
+
+
+class DenseBlock(nn.Module):
+    """A fully connected function block: [..., F] to [..., features]."""
+
+    features: int
+    activation: bool = True
+    """ReLU at the end; off for a block that gives logits."""
+    dtype: jnp.dtype = jnp.float32
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        x = nn.Dense(self.features, dtype=self.dtype)(x)
+        return nn.relu(x) if self.activation else x
+
+
+class BlockBank(nn.Module):
+    """K function blocks of equal shapes whose parameters share a leading K axis.
+
+    Every block starts from `sqrt(1 - block_noise**2) * common + block_noise * own`, with one
+    common and K own draws of the block's initialiser: the spread of the initialiser is kept
+    whatever `block_noise` is. 1 gives K independent draws, as in the paper; a small value gives a
+    bank whose blocks start nearly equal, so that blocks can learn before the router has settled.
+
+    Attributes:
+      block: the block; a Linen module without state besides its parameters.
+      num_blocks: K.
+      block_noise: in [0, 1].
+    """
+
+    block: nn.Module
+    num_blocks: int
+    block_noise: float | jax.Array = 1.0
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> Params:
+        """The stacked parameters, each leaf [K, ...].
+
+        Args:
+          x: an input of one block, [..., F]; only its shape and type count.
+        """
+        return self.param("blocks", self._stacked, x)
+
+    def apply_block(self, block_params: Params, x: jax.Array) -> jax.Array:
+        """Runs one block: parameters without the K axis, x [..., F]."""
+        return self._unbound().apply({"params": block_params}, x)
+
+    def _stacked(self, key: jax.Array, x: jax.Array) -> Params:
+        block = self._unbound()
+        common_key, own_key = jax.random.split(key)
+        common = block.init(common_key, x)["params"]
+        own = jax.vmap(lambda k: block.init(k, x)["params"])(
+            jax.random.split(own_key, self.num_blocks)
+        )
+        noise = jnp.asarray(self.block_noise, jnp.float32)
+        share = jnp.sqrt(1 - noise**2)
+        return jax.tree.map(lambda one, many: share * one[None] + noise * many, common, own)
+
+    def _unbound(self) -> nn.Module:
+        """The block as a free module; as an attribute it would become a submodule of the bank."""
+        return self.block.clone(parent=None)

@@ -1,0 +1,137 @@
+"""The shifted slices against the backend's convolution, and the cheap pooling against Flax's."""
+
+import functools
+
+import flax.linen as nn
+import hypothesis
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import strategies as st
+
+from routing_jax.convolution import Conv3x3, conv3x3, halve
+
+SHAPES = st.tuples(*(st.integers(1, 5) for _ in range(5)))  # B, height, width, channels, features
+METHODS = [functools.partial(conv3x3, method=method) for method in ("slices", "native")]
+
+
+def normal(seed: int, *shape: int) -> np.ndarray:
+    return np.random.default_rng(seed).normal(size=shape).astype(np.float32)
+
+
+def values_and_gradients(functions, *args):
+    """Of each function the value, and the gradients of its sum weighted by fixed random numbers."""
+
+    @jax.jit
+    def run(*args):
+        pairs = [jax.vjp(function, *args) for function in functions]
+        return [(value, pull(normal(9, *value.shape))) for value, pull in pairs]
+
+    return run(*args)
+
+
+def assert_close(found, expected):
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=2e-5), found, expected)
+
+
+def test_golden():
+    # A 2x2 image, zero outside. The kernel takes 1 x the centre, 10 x the right neighbour and
+    # 100 x the neighbour below: 1 + 20 + 300, 2 + 0 + 400, 3 + 40 + 0, 4.
+    image = jnp.array([[1.0, 2.0], [3.0, 4.0]])[None, :, :, None]
+    kernel = jnp.array([[0, 0, 0], [0, 1, 10], [0, 100, 0]], jnp.float32)[:, :, None, None]
+    expected = np.array([[321, 402], [43, 4]])[None, :, :, None]
+    for method in ("slices", "native", "auto"):
+        np.testing.assert_array_equal(conv3x3(image, kernel, method=method), expected)
+
+
+@hypothesis.settings(max_examples=6)
+@hypothesis.given(SHAPES)
+def test_slices_equal_the_native_convolution_in_value_and_gradients(shape):
+    batch, height, width, channels, features = shape
+    x, kernel = normal(0, batch, height, width, channels), normal(1, 3, 3, channels, features)
+    slices, native = values_and_gradients(METHODS, x, kernel)
+    assert slices[0].shape == (batch, height, width, features)
+    assert_close(slices, native)
+
+
+def test_slices_equal_the_native_convolution_under_vmap_over_kernels():
+    x, kernels = normal(0, 2, 6, 5, 3), normal(1, 4, 3, 3, 3, 2)
+    all_kernels = [jax.vmap(method, (None, 0)) for method in METHODS]
+    slices, native = values_and_gradients(all_kernels, x, kernels)
+    assert slices[0].shape == (4, 2, 6, 5, 2)
+    assert_close(slices, native)
+
+
+def test_slices_learn_the_same_inside_a_loop_as_the_native_convolution_outside():
+    x, target, start = normal(0, 2, 5, 4, 2), normal(1, 2, 5, 4, 3), normal(2, 3, 3, 2, 3)
+
+    def step(kernel, method):
+        def loss(kernel):
+            return ((conv3x3(x, kernel, method=method) - target) ** 2).mean()
+
+        return kernel - 0.1 * jax.grad(loss)(kernel)
+
+    looped = jax.jit(
+        lambda kernel: jax.lax.fori_loop(0, 3, lambda _, k: step(k, "slices"), kernel)
+    )(start)
+    native_step = jax.jit(functools.partial(step, method="native"))
+    expected = start
+    for _ in range(3):
+        expected = native_step(expected)
+    np.testing.assert_allclose(looped, expected, atol=1e-5)
+
+
+def test_auto_takes_slices_on_cpu_and_the_backends_own_elsewhere(monkeypatch):
+    def primitives(backend):
+        monkeypatch.setattr(jax, "default_backend", lambda: backend)
+        jaxpr = jax.make_jaxpr(lambda x, kernel: conv3x3(x, kernel))(
+            normal(0, 1, 4, 4, 2), normal(1, 3, 3, 2, 2)
+        )
+        return {equation.primitive.name for equation in jaxpr.eqns}
+
+    assert "conv_general_dilated" not in primitives("cpu")
+    assert "conv_general_dilated" in primitives("gpu")
+
+
+def test_the_layer_is_a_convolution_without_bias():
+    x = normal(0, 2, 5, 5, 3)
+    variables = Conv3x3(4).init(jax.random.key(1), x)
+    assert jax.tree.map(jnp.shape, variables) == {"params": {"kernel": (3, 3, 3, 4)}}
+    flax_layer = nn.Conv(4, (3, 3), use_bias=False)
+    np.testing.assert_allclose(
+        Conv3x3(4).apply(variables, x), flax_layer.apply(variables, x), atol=1e-5
+    )
+
+
+def test_the_layer_starts_with_the_spread_of_he():
+    kernel = Conv3x3(64).init(jax.random.key(0), jnp.zeros((1, 3, 3, 64)))["params"]["kernel"]
+    # 36,864 draws: the sample deviation is within 2 % by more than five of its standard errors.
+    assert float(kernel.std()) == pytest.approx((2 / (9 * 64)) ** 0.5, rel=0.02)
+
+
+def test_the_layer_computes_in_its_number_format_and_keeps_float32_parameters():
+    layer = Conv3x3(4, jnp.bfloat16)
+    x = normal(0, 1, 4, 4, 2)
+    variables = layer.init(jax.random.key(1), x)
+    assert variables["params"]["kernel"].dtype == jnp.float32
+    assert layer.apply(variables, x).dtype == jnp.bfloat16
+
+
+def test_halving_golden():
+    # Windows {1, 2, 5, 6} and {3, 4, 7, 8} of a 3x5 image; its last row and column are cropped.
+    image = jnp.array([[1.0, 2, 3, 4, 99], [5, 6, 7, 8, 99], [99, 99, 99, 99, 99]])
+    np.testing.assert_array_equal(halve(image[None, :, :, None]), [[[[6], [8]]]])
+
+
+@hypothesis.settings(max_examples=6)
+@hypothesis.given(st.tuples(st.integers(1, 3), *(st.integers(2, 9) for _ in range(2))))
+def test_halving_equals_max_pooling_in_value_and_gradient(shape):
+    x = normal(0, *shape, 2)  # no two values are equal, so the gradients are defined
+    ours, pooled = values_and_gradients([halve, lambda x: nn.max_pool(x, (2, 2), (2, 2))], x)
+    jax.tree.map(np.testing.assert_array_equal, ours, pooled)
+
+
+def test_halving_splits_the_gradient_of_equal_maxima():
+    gradient = jax.grad(lambda x: halve(x).sum())(jnp.ones((1, 2, 2, 1)))
+    np.testing.assert_array_equal(gradient, np.full((1, 2, 2, 1), 0.25))

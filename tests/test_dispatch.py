@@ -1,0 +1,333 @@
+"""Every strategy against a plain loop over examples, and the tiling that `grouped` rests on."""
+
+import functools
+import itertools
+import re
+
+import hypothesis
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import strategies as st
+
+from routing_jax.config_fields import DISPATCH_STRATEGIES
+from routing_jax.convolution import conv3x3
+from routing_jax.dispatch import make_tiling, select
+
+PER_EXAMPLE = ("dense", "grouped", "auto")
+PER_TASK = (*PER_EXAMPLE, "gather")
+
+
+def apply_block(params, x):
+    """A block with a curved response, [m, F] to [m, features]."""
+    return jnp.tanh(x @ params["weight"] + params["bias"][None])
+
+
+def problem(seed, tasks, examples, blocks, inputs, outputs):
+    """A bank, inputs and the weights of the outputs in the loss, as float32 NumPy arrays."""
+    rng = np.random.default_rng(seed)
+    shapes = ((blocks, inputs, outputs), (blocks, outputs))
+    weight, bias = (rng.normal(size=shape).astype(np.float32) for shape in shapes)
+    x = rng.normal(size=(tasks, examples, inputs)).astype(np.float32)
+    loss_weights = rng.normal(size=(tasks, examples, outputs)).astype(np.float32)
+    return {"weight": weight, "bias": bias}, x, loss_weights
+
+
+def looped(bank, x, actions, loss_weights):
+    """Output and gradients of `sum(loss_weights * output)`, one example after the other."""
+    blocks = bank["weight"].shape[0]
+    out = np.zeros(loss_weights.shape)
+    bank_gradient = {name: np.zeros(leaf.shape) for name, leaf in bank.items()}
+    x_gradient = np.zeros(x.shape)
+    for task, example in np.ndindex(x.shape[:2]):
+        block = actions[task] if actions.ndim == 1 else actions[task, example]
+        row, upstream = x[task, example], loss_weights[task, example]
+        if block == blocks:
+            out[task, example], x_gradient[task, example] = row, upstream
+            continue
+        value = np.tanh(row @ bank["weight"][block] + bank["bias"][block])
+        inner = upstream * (1 - value**2)
+        out[task, example] = value
+        x_gradient[task, example] = bank["weight"][block] @ inner
+        bank_gradient["weight"][block] += np.outer(row, inner)
+        bank_gradient["bias"][block] += inner
+    return out, (bank_gradient, x_gradient)
+
+
+@functools.partial(jax.jit, static_argnames=("strategy", "pass_action"))
+def dispatched(bank, x, actions, loss_weights, *, strategy, pass_action):
+    """The same by `select`."""
+
+    def loss(bank, x):
+        out = select(apply_block, bank, x, actions, strategy=strategy, pass_action=pass_action)
+        return (out * loss_weights).sum(), out
+
+    (_, out), gradients = jax.value_and_grad(loss, (0, 1), has_aux=True)(bank, x)
+    return out, gradients
+
+
+def check(strategies, bank, x, actions, loss_weights, *, pass_action=False):
+    expected = looped(bank, x, actions, loss_weights)
+    for strategy in strategies:
+        found = dispatched(
+            bank, x, actions, loss_weights, strategy=strategy, pass_action=pass_action
+        )
+        jax.tree.map(
+            lambda a, b, strategy=strategy: np.testing.assert_allclose(
+                a, b, atol=1e-4, rtol=1e-4, err_msg=strategy
+            ),
+            found,
+            expected,
+        )
+
+
+@hypothesis.settings(max_examples=20)
+@hypothesis.given(st.data())
+def test_all_strategies_equal_a_loop_over_examples(data):
+    tasks, examples = data.draw(st.sampled_from([(1, 1), (1, 7), (3, 1), (2, 5), (3, 33)]))
+    blocks, inputs, outputs = data.draw(
+        st.sampled_from([(1, 2, 3), (2, 1, 1), (5, 3, 2), (10, 4, 4)])
+    )
+    may_pass = inputs == outputs
+    actions = data.draw(
+        st.lists(
+            st.integers(0, blocks - 1 + may_pass),
+            min_size=tasks * examples,
+            max_size=tasks * examples,
+        )
+    )
+    actions = np.array(actions, np.int32).reshape(tasks, examples)
+    bank, x, weights = problem(0, tasks, examples, blocks, inputs, outputs)
+    check(("dense", "grouped"), bank, x, actions, weights, pass_action=may_pass)
+
+
+@pytest.mark.parametrize("blocks", [1, 4])
+@pytest.mark.parametrize("pass_action", [False, True])
+def test_one_action_per_task_under_all_strategies(blocks, pass_action):
+    bank, x, weights = problem(1, 6, 3, blocks, 2, 2)
+    actions = np.array([0, blocks - 1, 0, blocks // 2, 0, blocks - 1 + pass_action], np.int32)
+    check(PER_TASK, bank, x, actions, weights, pass_action=pass_action)
+
+
+@pytest.mark.parametrize(
+    "actions",
+    [
+        pytest.param(np.full((2, 35), 2), id="one-block-crowd"),
+        pytest.param(np.full((2, 35), 3), id="all-pass"),
+        pytest.param(np.arange(70).reshape(2, 35) % 4, id="round-robin"),
+        pytest.param(np.repeat([0, 1, 2, 3], [1, 33, 32, 4]).reshape(2, 35), id="full-tiles"),
+    ],
+)
+def test_uneven_crowds_with_pass(actions):
+    bank, x, weights = problem(2, 2, 35, 3, 2, 2)
+    check(PER_EXAMPLE, bank, x, actions.astype(np.int32), weights, pass_action=True)
+
+
+def test_more_blocks_than_examples():
+    bank, x, weights = problem(3, 1, 3, 50, 2, 3)
+    check(PER_EXAMPLE, bank, x, np.array([[49, 0, 49]], np.int32), weights)
+
+
+def test_a_block_nobody_takes_gets_no_gradient():
+    bank, x, weights = problem(4, 2, 5, 3, 2, 2)
+    actions = np.array([[0, 0, 2, 2, 0], [2, 2, 2, 0, 0]], np.int32)
+    for strategy in PER_EXAMPLE:
+        _, (gradient, _) = dispatched(
+            bank, x, actions, weights, strategy=strategy, pass_action=False
+        )
+        np.testing.assert_array_equal(gradient["weight"][1], 0)
+        np.testing.assert_array_equal(gradient["bias"][1], 0)
+
+
+def test_an_example_that_passes_sends_nothing_to_any_block_under_any_strategy():
+    bank, x, weights = problem(5, 2, 3, 2, 2, 2)
+    for strategy in PER_TASK:
+        out, (gradient, x_gradient) = dispatched(
+            bank, x, np.array([2, 2], np.int32), weights, strategy=strategy, pass_action=True
+        )
+        np.testing.assert_array_equal(out, x)
+        np.testing.assert_array_equal(x_gradient, weights)
+        jax.tree.map(lambda leaf: np.testing.assert_array_equal(leaf, 0), gradient)
+
+
+@pytest.mark.parametrize("per_task", [False, True])
+def test_blocks_with_spatial_axes(per_task):
+    tasks, examples, blocks = 2, 17, 3
+    rng = np.random.default_rng(0)
+    kernels = rng.normal(size=(blocks, 3, 3, 2, 2)).astype(np.float32)
+    x = rng.normal(size=(tasks, examples, 4, 5, 2)).astype(np.float32)
+    shape = (tasks,) if per_task else (tasks, examples)
+    actions = rng.integers(0, blocks + 1, shape).astype(np.int32)
+    actions.flat[-1] = blocks  # at least one of them passes
+
+    by_example = np.broadcast_to(actions[:, None] if per_task else actions, (tasks, examples))
+
+    @jax.jit
+    def block_by_block(kernels, x):
+        out = jnp.asarray(x)
+        for block in range(blocks):
+            chosen = np.nonzero(by_example == block)
+            out = out.at[chosen].set(conv3x3(x[chosen], kernels[block]))
+        return out
+
+    expected, pull = jax.vjp(block_by_block, kernels, x)
+    cotangent = rng.normal(size=expected.shape).astype(np.float32)
+    for strategy in PER_TASK if per_task else PER_EXAMPLE:
+
+        def by_select(kernels, x, strategy=strategy):
+            return select(
+                lambda kernel, x: conv3x3(x, kernel),
+                kernels,
+                x,
+                jnp.asarray(actions),
+                strategy=strategy,
+                pass_action=True,
+            )
+
+        found, pull_found = jax.vjp(jax.jit(by_select), kernels, x)
+        jax.tree.map(
+            lambda a, b: np.testing.assert_allclose(a, b, atol=1e-4),
+            (found, pull_found(cotangent)),
+            (expected, pull(cotangent)),
+        )
+
+
+@pytest.mark.parametrize("strategy", ["dense", "grouped"])
+def test_dispatch_works_under_vmap_as_a_sweep_needs_it(strategy):
+    problems = [problem(seed, 2, 6, 3, 2, 2) for seed in (0, 1)]
+    actions = np.random.default_rng(0).integers(0, 4, (2, 2, 6)).astype(np.int32)
+    stacked = jax.tree.map(lambda *leaves: np.stack(leaves), *problems)
+    bank, x, weights = stacked
+    run = functools.partial(dispatched, strategy=strategy, pass_action=True)
+    out, gradients = jax.vmap(run)(bank, x, actions, weights)
+    for cell in range(2):
+        one = looped(*problems[cell][:2], actions[cell], problems[cell][2])
+        mine = jax.tree.map(lambda leaf, cell=cell: leaf[cell], (out, gradients))
+        jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-4), mine, one)
+
+
+def test_passing_takes_the_number_format_of_the_blocks():
+    bank, x, _ = problem(0, 2, 3, 2, 2, 2)
+    half = jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.bfloat16), bank)
+    for strategy in PER_EXAMPLE:
+        run = functools.partial(
+            select,
+            lambda params, x: apply_block(params, x.astype(jnp.bfloat16)),
+            strategy=strategy,
+            pass_action=True,
+        )
+        out = jax.jit(run)(half, x, np.array([[0, 1, 2]] * 2, np.int32))
+        assert out.dtype == jnp.bfloat16
+        np.testing.assert_array_equal(out[:, 2], jnp.asarray(x, jnp.bfloat16)[:, 2])
+
+
+def test_gather_refuses_an_action_per_example():
+    bank, x, _ = problem(0, 2, 3, 2, 2, 2)
+    message = (
+        "the strategy gather needs one action per task, [T]; got actions of shape (2, 3). "
+        "Use grouped for an action per example."
+    )
+    with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
+        select(apply_block, bank, x, jnp.zeros((2, 3), jnp.int32), strategy="gather")
+
+
+def test_an_unknown_strategy_is_refused_and_those_that_exist_are_named():
+    bank, x, _ = problem(0, 2, 3, 2, 2, 2)
+    message = (
+        "there is no dispatch strategy 'sparse'; those that exist: auto, gather, dense, grouped"
+    )
+    for actions in (jnp.zeros(2, jnp.int32), jnp.zeros((2, 3), jnp.int32)):
+        with pytest.raises(ValueError, match=f"^{message}$"):
+            select(apply_block, bank, x, actions, strategy="sparse")
+
+
+def test_the_configuration_offers_exactly_the_strategies_that_exist():
+    assert set(DISPATCH_STRATEGIES) == set(PER_TASK)
+
+
+# Tilings.
+
+
+def check_tiling(tiling, actions, num_blocks, tile):
+    """The invariants of a tiling (NumPy arrays)."""
+    batch = actions.size
+    slots = tiling.example_of_slot.size
+    assert slots == tiling.block_of_tile.size * tile
+    assert ((tiling.block_of_tile >= 0) & (tiling.block_of_tile < num_blocks)).all()
+    placed = actions != num_blocks
+    # Each example that does not pass has one slot, and that slot holds it.
+    assert (tiling.slot_of_example[placed] < slots).all()
+    mine = tiling.slot_of_example[placed]
+    np.testing.assert_array_equal(tiling.example_of_slot[mine], np.flatnonzero(placed))
+    # Those that pass have none, and all other slots are empty.
+    np.testing.assert_array_equal(tiling.slot_of_example[~placed], slots)
+    assert (tiling.example_of_slot < batch).sum() == placed.sum()
+    np.testing.assert_array_equal(
+        np.sort(tiling.example_of_slot[tiling.example_of_slot < batch]), np.flatnonzero(placed)
+    )
+    assert tiling.example_of_slot.max(initial=0) <= batch
+    # The slot lies in a tile of the example's block.
+    np.testing.assert_array_equal(tiling.block_of_tile[mine // tile], actions[placed])
+
+
+tile_all = jax.jit(
+    lambda actions, num_blocks, tile: jax.vmap(
+        lambda row: make_tiling(row, num_blocks=num_blocks, tile=tile)
+    )(actions),
+    static_argnums=(1, 2),
+)
+
+
+def tile_one(actions, num_blocks, tile):
+    tilings = jax.device_get(tile_all(actions[None], num_blocks, tile))
+    return jax.tree.map(lambda leaf: leaf[0], tilings)
+
+
+@pytest.mark.parametrize(
+    ("batch", "num_blocks", "tile"), [(5, 3, 2), (6, 2, 3), (4, 5, 4), (1, 2, 7)]
+)
+def test_every_possible_batch_of_a_small_size_fits(batch, num_blocks, tile):
+    every = np.array(list(itertools.product(range(num_blocks + 1), repeat=batch)), np.int32)
+    tilings = jax.device_get(tile_all(every, num_blocks, tile))
+    for row, actions in enumerate(every):
+        one = jax.tree.map(lambda leaf, row=row: leaf[row], tilings)
+        check_tiling(one, actions, num_blocks, min(tile, batch))
+
+
+@pytest.mark.parametrize(("num_blocks", "tile", "full"), [(10, 32, 3), (40, 8, 1), (5, 1, 2)])
+def test_the_worst_batch_fills_the_last_tile(num_blocks, tile, full):
+    # All blocks but the first have one example, the first has one more than full tiles: every
+    # block wastes tile - 1 slots, the most there can be, and no tile may be missing or to spare.
+    counts = [full * tile + 1, *[1] * (num_blocks - 1)]
+    actions = np.repeat(np.arange(num_blocks, dtype=np.int32), counts)
+    actions = np.random.default_rng(0).permutation(actions)
+    tiling = tile_one(actions, num_blocks, tile)
+    used = min(tile, actions.size)
+    check_tiling(tiling, actions, num_blocks, used)
+    filled = (tiling.example_of_slot < actions.size).reshape(-1, used).sum(1)
+    assert filled.min() == 1
+
+
+@hypothesis.settings(max_examples=25)
+@hypothesis.given(
+    st.sampled_from([(64, 10, 32), (33, 4, 32), (100, 7, 16), (20, 30, 8)]),
+    st.integers(0, 2**31),
+    st.floats(0.05, 5),
+)
+def test_skewed_crowds_of_large_batches(sizes, seed, concentration):
+    batch, num_blocks, tile = sizes
+    rng = np.random.default_rng(seed)
+    share = rng.dirichlet(np.full(num_blocks + 1, concentration))
+    actions = rng.choice(num_blocks + 1, batch, p=share).astype(np.int32)
+    check_tiling(tile_one(actions, num_blocks, tile), actions, num_blocks, min(tile, batch))
+
+
+def test_examples_of_a_block_keep_their_order():
+    # Blocks 1, 0, 1, PASS, 1 with tiles of 2: block 0 fills slot 0, block 1 slots 2, 3 and 4.
+    tiling = tile_one(np.array([1, 0, 1, 2, 1], np.int32), 2, 2)
+    slots = tiling.example_of_slot.size
+    assert slots == 6  # (5 + 2 * 1) // 2 tiles of 2
+    np.testing.assert_array_equal(tiling.slot_of_example, [2, 0, 3, slots, 4])
+    np.testing.assert_array_equal(tiling.example_of_slot, [1, 5, 0, 2, 4, 5])
+    np.testing.assert_array_equal(tiling.block_of_tile, [0, 1, 1])

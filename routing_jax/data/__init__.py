@@ -1,0 +1,1 @@
+"""Data sets, task construction and batches drawn on the device."""

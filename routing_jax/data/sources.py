@@ -1,0 +1,197 @@
+"""Labelled image sets: prepared TFDS sets read without TensorFlow, and the embedded digits.
+
+A prepared set is looked for in `data.dir`, `$ROUTING_JAX_DATA_DIR`, and TFDS's own default
+directory, in this order. Nothing here asks the network.
+"""
+
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from routing_jax.data import cache
+from routing_jax.errors import UserError
+
+SPLITS = ("train", "test")
+_READ_AT_ONCE = 1000
+"""Examples decoded between two progress reports; the reader is fastest on whole slices."""
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class LabelledImages:
+    """One split of a labelled image set."""
+
+    name: str
+    images: np.ndarray
+    """uint8 [M, height, width, channels]; may be memory-mapped."""
+    labels: np.ndarray
+    """int32 [M]."""
+    class_names: tuple[str, ...]
+    superclass_labels: np.ndarray | None = None
+    """int32 [M], where the set has superclasses."""
+    superclass_names: tuple[str, ...] = ()
+
+    def subset(self, rows: np.ndarray) -> "LabelledImages":
+        """The images at `rows` (int [M'])."""
+        groups = self.superclass_labels
+        return LabelledImages(
+            self.name,
+            self.images[rows],
+            self.labels[rows],
+            self.class_names,
+            None if groups is None else groups[rows],
+            self.superclass_names,
+        )
+
+
+@dataclass(frozen=True)
+class _Features:
+    """Which features of a TFDS set hold what."""
+
+    label: str = "label"
+    superclass: str | None = None
+
+
+_TFDS_SETS = {"mnist": _Features(), "cifar100": _Features("label", "coarse_label")}
+
+
+def find_prepared(name: str, data_dir: str) -> Path | None:
+    """Directory of the newest prepared version of a TFDS set, or None if there is none."""
+    for folder in search_path(data_dir):
+        versions = [path.parent for path in (folder / name).glob("[0-9]*/dataset_info.json")]
+        if versions:
+            return max(versions, key=_version_key)
+    return None
+
+
+def search_path(data_dir: str) -> list[Path]:
+    """The directories in which prepared sets are looked for, in order."""
+    default = os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets"
+    folders = [data_dir, os.environ.get("ROUTING_JAX_DATA_DIR", ""), default]
+    return [Path(folder).expanduser() for folder in folders if folder]
+
+
+def read_prepared(
+    name: str, folder: Path, *, cache_dir: str, say: Say
+) -> dict[str, LabelledImages]:
+    """Reads a prepared TFDS set; decoded arrays come memory-mapped from the cache if they can.
+
+    Args:
+      name: TFDS name of the set.
+      folder: the version directory, as `find_prepared` returns it.
+      cache_dir: directory of the decoded arrays; "" for the user's cache directory.
+      say: receives progress lines while the set is decoded.
+
+    Returns:
+      The splits "train" and "test".
+
+    Raises:
+      UserError: the set is damaged, incomplete, or has other features.
+    """
+    key = cache.fingerprint(name, folder)
+    stored = cache.load(cache_dir, key)
+    if stored is None or stored.keys() != _stored_names(name):
+        try:
+            stored = _decode(name, folder, say)
+        except ImportError:  # a fault of the installation, not of the set
+            raise
+        except Exception as error:  # the readers raise anything from KeyError to SystemError
+            raise UserError(
+                f"data: the prepared set in {folder} cannot be read ({type(error).__name__}: "
+                f"{error}). It is damaged or incomplete: delete it and prepare it again, or name "
+                "another --config.data.dir."
+            ) from error
+        stored = cache.save(cache_dir, key, stored, say)
+    return {split: _labelled(name, folder, stored, split) for split in SPLITS}
+
+
+def embedded_digits() -> dict[str, LabelledImages]:
+    """The 1,797 handwritten 8x8 digits that scikit-learn ships, split 1,437 / 360.
+
+    The split is stratified by digit and fixed, so that every run sees the same test set. Grey
+    levels 0..16 become 0..255.
+    """
+    from sklearn.datasets import load_digits
+    from sklearn.model_selection import train_test_split
+
+    digits = load_digits()
+    images = np.rint(digits.images[..., None] * (255 / 16)).astype(np.uint8)
+    labels = digits.target.astype(np.int32)
+    rows = train_test_split(np.arange(labels.size), test_size=360, random_state=0, stratify=labels)
+    names = tuple(str(digit) for digit in range(10))
+    return {
+        split: LabelledImages("digits", images[part], labels[part], names)
+        for split, part in zip(SPLITS, rows, strict=True)
+    }
+
+
+def _version_key(folder: Path) -> tuple[int, ...]:
+    return tuple(int(part) if part.isdigit() else -1 for part in folder.name.split("."))
+
+
+def _columns(name: str) -> dict[str, str]:
+    """The feature of a TFDS set that each of our columns holds."""
+    features = _TFDS_SETS[name]
+    columns = {"images": "image", "labels": features.label}
+    return columns | ({"superclass_labels": features.superclass} if features.superclass else {})
+
+
+def _stored_names(name: str) -> set[str]:
+    """The arrays that the cache holds of a set; fewer if files were lost."""
+    return {f"{split}_{column}" for split in SPLITS for column in _columns(name)}
+
+
+def _decode(name: str, folder: Path, say: Say) -> dict[str, np.ndarray]:
+    """Decodes both splits into plain arrays, named as the cache stores them."""
+    import tensorflow_datasets as tfds
+
+    columns = _columns(name)
+    builder = tfds.builder_from_directory(folder)
+    arrays: dict[str, np.ndarray] = {}
+    for split in SPLITS:
+        source = builder.as_data_source(split=split)
+        parts: dict[str, list[np.ndarray]] = {column: [] for column in columns}
+        for examples, done in _slices(source):
+            for column, feature in columns.items():
+                parts[column].append(np.stack([example[feature] for example in examples]))
+            if done % 10_000 == 0 or done == len(source):
+                say(f"decoding {name} {split}: {done:,} of {len(source):,} images")
+        arrays |= {f"{split}_{column}": np.concatenate(part) for column, part in parts.items()}
+    return {
+        key: value if key.endswith("_images") else value.astype(np.int32)
+        for key, value in arrays.items()
+    }
+
+
+def _slices(source: object) -> Iterator[tuple[list[dict[str, np.ndarray]], int]]:
+    """Decoded examples of a data source, some at a time, with the number reached."""
+    total = len(source)
+    for start in range(0, total, _READ_AT_ONCE):
+        stop = min(start + _READ_AT_ONCE, total)
+        yield source.__getitems__(range(start, stop)), stop
+
+
+def _labelled(name: str, folder: Path, arrays: dict[str, np.ndarray], split: str) -> LabelledImages:
+    features = _TFDS_SETS[name]
+    return LabelledImages(
+        name,
+        arrays[f"{split}_images"],
+        arrays[f"{split}_labels"],
+        _label_names(folder, features.label, arrays["train_labels"]),
+        arrays.get(f"{split}_superclass_labels"),
+        _label_names(folder, features.superclass, arrays["train_superclass_labels"])
+        if features.superclass
+        else (),
+    )
+
+
+def _label_names(folder: Path, feature: str, labels: np.ndarray) -> tuple[str, ...]:
+    """Names that TFDS stores beside a set, or the numbers where it stores none."""
+    path = folder / f"{feature}.labels.txt"
+    if path.exists():
+        return tuple(line.strip() for line in path.read_text("utf-8").splitlines() if line.strip())
+    return tuple(str(label) for label in range(int(labels.max()) + 1))

@@ -1,0 +1,140 @@
+"""From a configuration to a task set: fallback, held-out images, task-major arrays."""
+
+import hypothesis
+import numpy as np
+import pytest
+from hypothesis import strategies as st
+
+from routing_jax.data import loading, sources
+from routing_jax.errors import UserError
+
+ADVICE = (
+    "The data set {name} is not prepared in any of: {looked}. To get it, install TensorFlow beside "
+    "tensorflow-datasets in any environment and run: tfds build {name}. Then name its directory "
+    "with --config.data.dir=DIR or ROUTING_JAX_DATA_DIR=DIR."
+)
+
+
+@pytest.fixture
+def nowhere(tmp_path, monkeypatch):
+    """Three directories without data, as the messages name them."""
+    folders = [tmp_path / name for name in ("tfds", "variable", "default")]
+    monkeypatch.setenv("ROUTING_JAX_DATA_DIR", str(folders[1]))
+    monkeypatch.setenv("TFDS_DATA_DIR", str(folders[2]))
+    return ", ".join(str(folder) for folder in folders)
+
+
+def silent(text):
+    raise AssertionError(f"said: {text}")
+
+
+def test_the_digits_by_name(data_config):
+    tasks = loading.load(data_config(name="digits"), say=silent)
+    assert (tasks.name, tasks.embedded_fallback, tasks.evaluated_on) == ("digits", False, "test")
+    assert tasks.task_names == tuple(f"{digit} or not" for digit in range(10))
+    assert (tasks.num_tasks, tasks.num_classes, tasks.image_shape) == (10, 2, (8, 8, 1))
+    for split, count in ((tasks.train, 1437), (tasks.test, 360)):
+        assert split.images.shape == (count, 8, 8, 1)  # stored once for all ten tasks
+        assert split.index.shape == split.labels.shape == (10, count)
+        np.testing.assert_array_equal(split.sizes, np.full(10, count))
+        np.testing.assert_array_equal(split.labels.sum(0), np.ones(count))  # of one class each
+
+
+def test_without_mnist_the_digits_stand_in_and_that_is_said(data_config, nowhere):
+    said = []
+    tasks = loading.load(data_config(), say=said.append)
+    assert (tasks.name, tasks.embedded_fallback) == ("digits", True)
+    notice = (
+        "NOTICE: training on scikit-learn's embedded digits (1,797 real 8x8 images), not on MNIST. "
+    )
+    assert said == [notice + ADVICE.format(name="mnist", looked=nowhere)]
+
+
+def test_without_a_fallback_a_missing_set_is_an_error(data_config, nowhere):
+    with pytest.raises(UserError) as caught:
+        loading.load(data_config(fallback="none"), say=silent)
+    assert str(caught.value) == ADVICE.format(name="mnist", looked=nowhere)
+
+
+def test_nothing_stands_in_for_cifar(data_config, nowhere):
+    with pytest.raises(UserError) as caught:
+        loading.load(data_config(name="cifar100", tasks="superclass"), say=silent)
+    assert str(caught.value) == ADVICE.format(name="cifar100", looked=nowhere)
+
+
+def test_a_prepared_set_becomes_tasks(data_config, tmp_path, prepare_tfds):
+    rng = np.random.default_rng(0)
+    fine = np.tile(np.arange(6), 5)
+    images = rng.integers(0, 256, (30, 4, 4, 3), dtype=np.uint8)
+    columns = {"label": fine, "coarse_label": fine % 2}
+    splits = {"train": (images, columns), "test": (images, columns)}
+    names = {"label": list("abcdef"), "coarse_label": ["even", "odd"]}
+    prepare_tfds(tmp_path / "tfds", "cifar100", splits, label_names=names)
+    said = []
+    config = data_config(name="cifar100", tasks="superclass")
+    tasks = loading.load(config, say=said.append)
+    assert (tasks.name, tasks.embedded_fallback) == ("cifar100", False)
+    assert (tasks.task_names, tasks.num_classes) == (("even", "odd"), 3)
+    assert tasks.image_shape == (4, 4, 3)
+    # Each image is in the task of its superclass, its class the rank among 0, 2, 4 or 1, 3, 5.
+    label_of = {image.tobytes(): label for image, label in zip(images, fine, strict=True)}
+    for task in range(2):
+        found = [label_of[image.tobytes()] for image in tasks.test.images[tasks.test.index[task]]]
+        np.testing.assert_array_equal(np.array(found), 2 * tasks.test.labels[task] + task)
+    assert len(said) == 2
+    loading.load(config, say=silent)  # from the cache
+
+
+def test_held_out_images_replace_the_test_set(data_config):
+    tasks = loading.load(data_config(name="digits", validation_fraction=0.2), say=silent)
+    assert tasks.evaluated_on == "validation"
+    whole = sources.embedded_digits()["train"]
+    # Of the 142, 146, 142, 146, 145, 145, 145, 143, 139, 144 training digits a fifth, rounded.
+    held = [28, 29, 28, 29, 29, 29, 29, 29, 28, 29]
+    np.testing.assert_array_equal(tasks.test.labels.sum(1), held)
+    assert tasks.train.images.shape[0] == 1437 - sum(held)
+    both = np.concatenate([tasks.train.images, tasks.test.images])
+    pictures = [sorted(image.tobytes() for image in images) for images in (both, whole.images)]
+    assert pictures[0] == pictures[1]
+
+
+@hypothesis.settings(
+    suppress_health_check=[hypothesis.HealthCheck.function_scoped_fixture], max_examples=50
+)
+@hypothesis.given(
+    labels=st.lists(st.integers(0, 4), min_size=1, max_size=80),
+    fraction=st.floats(0, 1, exclude_min=True, exclude_max=True),
+)
+def test_holding_out_is_stratified_disjoint_and_complete(labelled, labels, fraction):
+    images = labelled(labels)
+    kept, held = loading.hold_out(images, fraction)
+    kept_ids, held_ids = (part.images.ravel().tolist() for part in (kept, held))
+    assert sorted(kept_ids + held_ids) == list(range(len(labels)))
+    np.testing.assert_array_equal(kept.labels, np.array(labels)[kept_ids])
+    np.testing.assert_array_equal(held.labels, np.array(labels)[held_ids])
+    assert kept.class_names == held.class_names == images.class_names
+    for label in set(labels):
+        rows = [row for row, other in enumerate(labels) if other == label]
+        count = min(max(round(fraction * len(rows)), 1), len(rows) - 1)
+        assert [row for row in held_ids if labels[row] == label] == rows[len(rows) - count :]
+
+
+def test_holding_out_keeps_the_superclass_of_each_image(labelled):
+    images = labelled([0, 0, 1, 1, 2, 2], [0, 0, 1, 1, 1, 1])
+    kept, held = loading.hold_out(images, 0.5)
+    for part in (kept, held):
+        np.testing.assert_array_equal(part.superclass_labels, [0, 1, 1])
+        assert part.superclass_names == images.superclass_names
+
+
+@pytest.mark.real_data("mnist")
+def test_the_real_mnist_is_found_by_the_environment_variable(
+    data_config, real_data_dir, real_cache_dir
+):
+    config = data_config(cache_dir=str(real_cache_dir / "cache"))
+    tasks = loading.load(config, say=lambda text: None)
+    assert (tasks.name, tasks.embedded_fallback) == ("mnist", False)
+    assert tasks.train.images.shape == (60_000, 28, 28, 1)
+    np.testing.assert_array_equal(tasks.train.sizes, np.full(10, 60_000))
+    # Nine of ten answers are 0: the majority level of plain accuracy.
+    assert float(tasks.test.labels.mean()) == 0.1

@@ -1,0 +1,291 @@
+"""Where image sets come from: prepared TFDS sets, the cache, and the embedded digits."""
+
+import os
+import sys
+
+import numpy as np
+import pytest
+
+from routing_jax.data import sources
+from routing_jax.errors import UserError
+
+SHARD = "mnist-train.array_record-00000-of-00001"
+
+
+def random_split(seed, count, shape=(6, 5, 1), classes=4):
+    """Images, and labels in which every class occurs."""
+    images = np.random.default_rng(seed).integers(0, 256, (count, *shape), dtype=np.uint8)
+    return images, {"label": np.arange(count) % classes}
+
+
+SPLITS = {"train": random_split(0, 30), "test": random_split(1, 9)}
+
+
+@pytest.fixture
+def mnist(tmp_path, prepare_tfds):
+    """A prepared set named mnist with 30 and 9 small images."""
+    return prepare_tfds(tmp_path / "tfds", "mnist", SPLITS)
+
+
+def read(folder, tmp_path, name="mnist"):
+    said = []
+    splits = sources.read_prepared(name, folder, cache_dir=str(tmp_path / "cache"), say=said.append)
+    return splits, said
+
+
+def by_image(images, labels):
+    """What TFDS may shuffle: the images with their labels."""
+    pairs = zip(images, labels, strict=True)
+    return sorted((image.tobytes(), int(label)) for image, label in pairs)
+
+
+def test_a_prepared_set_is_read_as_it_was_written(mnist, tmp_path):
+    splits, said = read(mnist, tmp_path)
+    assert list(splits) == ["train", "test"]
+    for split, (images, columns) in SPLITS.items():
+        found = splits[split]
+        assert (found.images.dtype, found.labels.dtype) == (np.uint8, np.int32)
+        assert found.images.shape == images.shape
+        assert by_image(found.images, found.labels) == by_image(images, columns["label"])
+        assert found.name == "mnist"
+        assert found.class_names == ("0", "1", "2", "3")
+        assert found.superclass_labels is None
+        assert found.superclass_names == ()
+    assert said == [
+        "decoding mnist train: 30 of 30 images",
+        "decoding mnist test: 9 of 9 images",
+    ]
+
+
+def test_many_slices_are_joined_in_order(mnist, tmp_path, monkeypatch):
+    whole, _ = read(mnist, tmp_path / "whole")
+    monkeypatch.setattr(sources, "_READ_AT_ONCE", 7)
+    sliced, _ = read(mnist, tmp_path / "sliced")
+    np.testing.assert_array_equal(sliced["train"].images, whole["train"].images)
+    np.testing.assert_array_equal(sliced["train"].labels, whole["train"].labels)
+
+
+def test_superclasses_and_names_are_read(tmp_path, prepare_tfds):
+    images, columns = random_split(2, 12, (4, 4, 3))
+    splits = {"train": (images, columns | {"coarse_label": columns["label"] // 2})}
+    splits["test"] = splits["train"]
+    names = {"label": ["maple tree", "oak", "räuber", "d"], "coarse_label": ["trees", "others"]}
+    folder = prepare_tfds(tmp_path, "cifar100", splits, label_names=names)
+    found = read(folder, tmp_path, "cifar100")[0]["train"]
+    assert found.class_names == ("maple tree", "oak", "räuber", "d")
+    assert found.superclass_names == ("trees", "others")
+    np.testing.assert_array_equal(found.superclass_labels, found.labels // 2)
+    assert found.superclass_labels.dtype == np.int32
+    part = found.subset(np.array([3, 1]))
+    np.testing.assert_array_equal(part.images, found.images[[3, 1]])
+    np.testing.assert_array_equal(part.labels, found.labels[[3, 1]])
+    np.testing.assert_array_equal(part.superclass_labels, found.superclass_labels[[3, 1]])
+    assert (part.name, part.class_names) == (found.name, found.class_names)
+    assert part.superclass_names == found.superclass_names
+
+
+def test_the_second_read_is_memory_mapped_and_needs_no_tfds(mnist, tmp_path, monkeypatch):
+    first, _ = read(mnist, tmp_path)
+    monkeypatch.setitem(sys.modules, "tensorflow_datasets", None)  # importing it raises
+    second, said = read(mnist, tmp_path)
+    assert said == []
+    for split in sources.SPLITS:
+        assert isinstance(second[split].images, np.memmap)
+        np.testing.assert_array_equal(second[split].images, first[split].images)
+        np.testing.assert_array_equal(second[split].labels, first[split].labels)
+
+
+@pytest.mark.parametrize("harm", ["cut off", "emptied", "removed"])
+def test_a_damaged_cache_entry_is_decoded_again(mnist, tmp_path, harm):
+    first, _ = read(mnist, tmp_path)
+    (images,) = (tmp_path / "cache").glob("*/train_images.npy")
+    expected = np.array(first["train"].images)
+    del first
+    if harm == "removed":
+        images.unlink()
+    else:
+        os.truncate(images, 0 if harm == "emptied" else 300)
+    again, said = read(mnist, tmp_path)
+    assert len(said) == 2
+    np.testing.assert_array_equal(again["train"].images, expected)
+    assert read(mnist, tmp_path)[1] == []  # the entry is whole again
+
+
+def test_a_changed_set_is_decoded_again(mnist, tmp_path):
+    read(mnist, tmp_path)
+    os.utime(mnist / SHARD, (0, 0))
+    assert len(read(mnist, tmp_path)[1]) == 2
+
+
+def test_an_unwritable_cache_is_told_and_the_set_is_read(mnist, tmp_path):
+    (tmp_path / "cache").write_text("in the way")
+    splits, said = read(mnist, tmp_path)
+    assert len(splits["train"].images) == 30
+    assert said[-1].startswith("decoded images are not cached: ")
+
+
+def damage(harm, folder):
+    if harm == "cut off":
+        os.truncate(folder / SHARD, 1000)
+    elif harm == "half":
+        os.truncate(folder / SHARD, (folder / SHARD).stat().st_size // 2)
+    elif harm == "shard missing":
+        (folder / SHARD).unlink()
+    elif harm == "test split missing":
+        text = (folder / "dataset_info.json").read_text()
+        (folder / "dataset_info.json").write_text(text.replace('"name": "test"', '"name": "dev"'))
+    elif harm == "information":
+        (folder / "dataset_info.json").write_text("{ garbage")
+    elif harm == "information in binary":
+        (folder / "dataset_info.json").write_bytes(b"\xff\xfe\x00")
+    elif harm == "features missing":
+        (folder / "features.json").unlink()
+    elif harm == "other features":
+        text = (folder / "features.json").read_text()
+        (folder / "features.json").write_text(text.replace('"label"', '"digit"'))
+    elif harm == "bytes":
+        content = bytearray((folder / SHARD).read_bytes())
+        content[100:5000] = bytes(4900)
+        (folder / SHARD).write_bytes(content)
+
+
+@pytest.mark.parametrize(
+    "harm",
+    [
+        *("cut off", "half", "bytes", "shard missing", "test split missing"),
+        *("information", "information in binary", "features missing", "other features"),
+    ],
+)
+def test_a_damaged_set_is_named_with_what_to_do(mnist, tmp_path, harm):
+    damage(harm, mnist)
+    with pytest.raises(UserError) as caught:
+        read(mnist, tmp_path)
+    message = str(caught.value)
+    assert message.startswith(f"data: the prepared set in {mnist} cannot be read (")
+    assert message.endswith(
+        "). It is damaged or incomplete: delete it and prepare it again, or name another "
+        "--config.data.dir."
+    )
+    assert not (tmp_path / "cache").exists()
+
+
+def test_a_missing_package_is_not_blamed_on_the_set(mnist, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "tensorflow_datasets", None)
+    with pytest.raises(ImportError, match="tensorflow_datasets"):
+        read(mnist, tmp_path)
+
+
+# Where prepared sets are looked for.
+
+
+def pretend(folder, version="3.0.1", name="mnist"):
+    """A directory that looks like a prepared set."""
+    path = folder / name / version
+    path.mkdir(parents=True)
+    (path / "dataset_info.json").touch()
+    return path
+
+
+def test_the_order_of_the_search(tmp_path, monkeypatch):
+    given, variable, default = (tmp_path / name for name in ("given", "variable", "default"))
+    monkeypatch.setenv("ROUTING_JAX_DATA_DIR", str(variable))
+    monkeypatch.setenv("TFDS_DATA_DIR", str(default))
+    assert sources.search_path(str(given)) == [given, variable, default]
+    assert sources.find_prepared("mnist", str(given)) is None
+    for folder in (default, variable, given):  # each one comes before those already there
+        newest = pretend(folder)
+        assert sources.find_prepared("mnist", str(given)) == newest
+    assert sources.find_prepared("mnist", "") == variable / "mnist" / "3.0.1"
+
+
+def test_the_default_of_tfds_is_in_the_home_directory(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.delenv("TFDS_DATA_DIR")
+    assert sources.search_path("") == [tmp_path / "tensorflow_datasets"]
+    assert sources.search_path("~/mine")[0] == tmp_path / "mine"
+
+
+def test_the_newest_version_is_taken_by_number(tmp_path):
+    pretend(tmp_path, "9.0.0")
+    newest = pretend(tmp_path, "10.0.0")
+    pretend(tmp_path, "9.12.3")
+    pretend(tmp_path, "11.0.0", name="cifar100")
+    (tmp_path / "mnist" / "12.0.0").mkdir()  # nothing prepared in it
+    pretend(tmp_path, "incomplete.AB12CD_3.0.1")  # what TFDS leaves of a preparation cut short
+    assert sources.find_prepared("mnist", str(tmp_path)) == newest
+
+
+def test_what_tfds_left_half_prepared_is_no_set(tmp_path):
+    pretend(tmp_path, "incomplete.AB12CD_3.0.1")
+    assert sources.find_prepared("mnist", str(tmp_path)) is None
+
+
+# The embedded digits.
+
+
+def test_the_embedded_digits_are_split_once_and_for_all():
+    first, again = sources.embedded_digits(), sources.embedded_digits()
+    # The 1,797 digits have these counts of 0 to 9; a fifth of each, to the nearest, is tested on.
+    total = np.array([178, 182, 177, 183, 181, 182, 181, 179, 174, 180])
+    tested = np.array([36, 36, 35, 37, 36, 37, 36, 36, 35, 36])
+    for split, counts in (("train", total - tested), ("test", tested)):
+        digits = first[split]
+        np.testing.assert_array_equal(np.bincount(digits.labels), counts)
+        assert digits.images.shape == (counts.sum(), 8, 8, 1)
+        assert (digits.images.dtype, digits.labels.dtype) == (np.uint8, np.int32)
+        assert digits.images.max() == 255
+        assert digits.images.min() == 0
+        assert (digits.name, digits.class_names) == ("digits", tuple("0123456789"))
+        np.testing.assert_array_equal(digits.images, again[split].images)
+    assert (len(first["train"].labels), len(first["test"].labels)) == (1437, 360)
+    # Fixed across versions of scikit-learn: otherwise results are not comparable.
+    np.testing.assert_array_equal(first["test"].labels[:12], [7, 6, 3, 7, 7, 3, 2, 8, 9, 3, 2, 6])
+
+
+def test_no_digit_is_in_both_splits():
+    from sklearn.datasets import load_digits
+
+    splits = sources.embedded_digits()
+    images = np.concatenate([splits[split].images for split in sources.SPLITS])
+    labels = np.concatenate([splits[split].labels for split in sources.SPLITS])
+    digits = load_digits()
+    # Grey level g of 0..16 becomes the integer nearest to g * 255 / 16.
+    table = np.array([round(g * 255 / 16) for g in range(17)], np.uint8)
+    expected = table[digits.images.astype(int)]
+    assert by_image(images, labels) == by_image(expected, digits.target)
+
+
+# Real data.
+
+
+@pytest.mark.real_data("mnist")
+def test_the_real_mnist(real_data_dir, real_cache_dir):
+    folder = sources.find_prepared("mnist", "")
+    assert folder.is_relative_to(real_data_dir)
+    splits, _ = read(folder, real_cache_dir)
+    # The published counts of the digits 0 to 9.
+    train = [5923, 6742, 5958, 6131, 5842, 5421, 5918, 6265, 5851, 5949]
+    test = [980, 1135, 1032, 1010, 982, 892, 958, 1028, 974, 1009]
+    for split, counts in (("train", train), ("test", test)):
+        assert splits[split].images.shape == (sum(counts), 28, 28, 1)
+        np.testing.assert_array_equal(np.bincount(splits[split].labels), counts)
+    # The published mean of the training pixels, 0.1307 of 255.
+    assert splits["train"].images.mean() / 255 == pytest.approx(0.1307, abs=1e-4)
+
+
+@pytest.mark.slow
+@pytest.mark.real_data("cifar100")
+def test_the_real_cifar100(real_data_dir, real_cache_dir):
+    splits, _ = read(sources.find_prepared("cifar100", ""), real_cache_dir, "cifar100")
+    for split, per_class in (("train", 500), ("test", 100)):
+        found = splits[split]
+        assert found.images.shape == (100 * per_class, 32, 32, 3)
+        np.testing.assert_array_equal(np.bincount(found.labels), np.full(100, per_class))
+        groups = np.bincount(found.superclass_labels)
+        np.testing.assert_array_equal(groups, np.full(20, 5 * per_class))
+        assert len(set(zip(found.labels, found.superclass_labels, strict=True))) == 100
+    train = splits["train"]
+    assert (train.class_names[0], train.class_names[-1]) == ("apple", "worm")
+    assert train.superclass_names[0] == "aquatic_mammals"
+    of_maple = train.superclass_labels[train.labels == train.class_names.index("maple_tree")]
+    assert {train.superclass_names[group] for group in of_maple} == {"trees"}

@@ -1,0 +1,92 @@
+"""Task construction: every image in exactly the right tasks, once."""
+
+import hypothesis
+import numpy as np
+import pytest
+from hypothesis import strategies as st
+
+from routing_jax.config_fields import DATA_TASKS
+from routing_jax.data import tasks
+
+LABELS = st.lists(st.integers(0, 6), min_size=1, max_size=60)
+
+# The fixture only makes functions, so sharing it between examples is harmless.
+SHARED_FIXTURE = hypothesis.settings(
+    suppress_health_check=[hypothesis.HealthCheck.function_scoped_fixture]
+)
+
+
+@SHARED_FIXTURE
+@hypothesis.given(labels=LABELS, classes=st.integers(7, 9))
+def test_one_vs_rest_asks_of_every_image_whether_it_is_of_the_class(labelled, labels, classes):
+    images = labelled(labels, classes=classes)
+    arrays = tasks.one_vs_rest(images)
+    assert arrays.index.shape == arrays.labels.shape == (classes, len(labels))
+    np.testing.assert_array_equal(arrays.sizes, np.full(classes, len(labels)))
+    for task in range(classes):
+        np.testing.assert_array_equal(arrays.index[task], np.arange(len(labels)))
+        expected = [int(label == task) for label in labels]
+        np.testing.assert_array_equal(arrays.labels[task], expected)
+    assert tasks.task_names("one_vs_rest", images) == tuple(
+        f"class {i} or not" for i in range(classes)
+    )
+    assert tasks.task_classes("one_vs_rest", images) == 2
+
+
+@SHARED_FIXTURE
+@hypothesis.given(labels=LABELS, group_of_class=st.lists(st.integers(0, 3), min_size=7, max_size=7))
+def test_superclass_tasks_divide_the_images_and_rank_their_classes(
+    labelled, labels, group_of_class
+):
+    dense = sorted({group_of_class[label] for label in labels})  # every superclass has images
+    groups = [dense.index(group_of_class[label]) for label in labels]
+    images = labelled(labels, groups)
+    arrays = tasks.superclass(images)
+    assert len(arrays.sizes) == len(dense) == len(tasks.task_names("superclass", images))
+    seen = []
+    for task, size in enumerate(arrays.sizes):
+        rows, classes = arrays.index[task, :size], arrays.labels[task, :size]
+        seen.extend(rows)
+        assert all(groups[row] == task for row in rows)
+        # Classes are the ranks of the fine labels: dense, and in the order of the fine labels.
+        fine = np.array([labels[row] for row in rows])
+        ranking = sorted(set(fine))
+        np.testing.assert_array_equal(classes, [ranking.index(label) for label in fine])
+        assert set(classes) == set(range(len(ranking)))
+        np.testing.assert_array_equal(arrays.index[task, size:], 0)
+        np.testing.assert_array_equal(arrays.labels[task, size:], 0)
+    assert sorted(seen) == list(range(len(labels)))
+    assert arrays.index.shape[1] == max(arrays.sizes)
+    most = max(
+        len({label for label, g in zip(labels, groups, strict=True) if g == task})
+        for task in range(len(dense))
+    )
+    assert tasks.task_classes("superclass", images) == most
+
+
+def test_superclass_golden(labelled):
+    # Superclass 0 holds the fine labels 4 and 9, superclass 1 holds 2, 5 and 7. Modulo five, as in
+    # the authors' code, 4 and 9 would be one class, and so would 2 and 7.
+    images = labelled([9, 2, 4, 7, 5, 2], [0, 1, 0, 1, 1, 1])
+    arrays = tasks.superclass(images)
+    np.testing.assert_array_equal(arrays.index, [[0, 2, 0, 0], [1, 3, 4, 5]])
+    np.testing.assert_array_equal(arrays.labels, [[1, 0, 0, 0], [0, 2, 1, 0]])
+    np.testing.assert_array_equal(arrays.sizes, [2, 4])
+    assert tasks.task_names("superclass", images) == ("group 0", "group 1")
+    assert tasks.task_classes("superclass", images) == 3
+
+
+@pytest.mark.parametrize("kind", tasks.TASKS)
+def test_arrays_are_int32(labelled, kind):
+    arrays = tasks.TASKS[kind](labelled([1, 0, 2], [0, 0, 1]))
+    assert [a.dtype for a in (arrays.index, arrays.labels, arrays.sizes)] == [np.int32] * 3
+
+
+def test_a_set_without_superclasses_is_refused(labelled):
+    message = "^made_up has no superclasses; use data.tasks=one_vs_rest$"
+    with pytest.raises(ValueError, match=message):
+        tasks.superclass(labelled([0, 1]))
+
+
+def test_the_configuration_offers_exactly_the_tasks_that_exist():
+    assert set(DATA_TASKS) == set(tasks.TASKS)

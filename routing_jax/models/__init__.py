@@ -1,0 +1,1 @@
+"""Networks made of an encoder, banks of function blocks, and a router."""

@@ -1,0 +1,61 @@
+"""Encoders: uint8 images to flat representations, shared by all tasks."""
+
+from collections.abc import Callable
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from routing_jax.convolution import Conv3x3, halve
+
+
+class ConvEncoder(nn.Module):
+    """The four-layer convolutional network of Ravi and Larochelle (2017).
+
+    Each layer: 3x3 convolution, batch normalisation, 2x2 max-pooling, ReLU (which commutes with the
+    maximum and is cheaper behind it). A layer halves the resolution only while both sides are at
+    least 4: 28-14-7-3-3, 32-16-8-4-2, 8-4-2-2-2.
+    """
+
+    features: int = 32
+    layers: int = 4
+    dtype: jnp.dtype = jnp.float32
+
+    @nn.compact
+    def __call__(self, images: jax.Array, *, train: bool) -> jax.Array:
+        """Encodes images.
+
+        Args:
+          images: uint8 [B, height, width, channels].
+          train: normalise by the batch and update the running averages; else use the averages.
+
+        Returns:
+          `dtype` [B, F].
+        """
+        x = unit_range(images, self.dtype)
+        for _ in range(self.layers):
+            x = Conv3x3(self.features, self.dtype)(x)
+            x = nn.BatchNorm(use_running_average=not train, momentum=0.9, dtype=self.dtype)(x)
+            if min(x.shape[1:3]) >= 4:
+                x = halve(x)
+            x = nn.relu(x)
+        return x.reshape(x.shape[0], -1)
+
+
+class FlattenEncoder(nn.Module):
+    """No encoder: the pixels as a vector."""
+
+    dtype: jnp.dtype = jnp.float32
+
+    def __call__(self, images: jax.Array, *, train: bool) -> jax.Array:
+        """uint8 [B, ...] to `dtype` [B, F]; `train` changes nothing."""
+        del train
+        return unit_range(images, self.dtype).reshape(images.shape[0], -1)
+
+
+def unit_range(images: jax.Array, dtype: jnp.dtype) -> jax.Array:
+    """uint8 0..255 to 0..1; black stays 0, as the zero padding of a convolution expects."""
+    return images.astype(dtype) * jnp.asarray(1 / 255, dtype)
+
+
+ENCODERS: dict[str, Callable[..., nn.Module]] = {"conv4": ConvEncoder, "flatten": FlattenEncoder}

@@ -1,0 +1,1 @@
+"""Routers: Flax modules that decide which block processes an example."""

@@ -1,0 +1,1 @@
+"""The training program and the loop around it."""

@@ -1,0 +1,150 @@
+"""Training as pure functions of state, hyperparameters and data, ready for `jit` and `vmap`."""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from routing_jax.data.sampling import draw_batch
+from routing_jax.models.factory import DataShape, make_model
+from routing_jax.models.routing_network import RoutingNetwork
+from routing_jax.rl.rewards import empty_usage
+from routing_jax.training.evaluation import Evaluation, evaluate, policy_entropy
+from routing_jax.training.optimizers import make_optimizer
+from routing_jax.training.state import (
+    Hyperparams,
+    TrainState,
+    empty_snapshots,
+    empty_tally,
+    make_keys,
+    take_snapshot,
+)
+from routing_jax.training.step import train_step, variables_of
+from routing_jax.types import MultiTaskData
+
+
+class SegmentReport(NamedTuple):
+    """What the host learns of a segment; scalars unless a shape is given."""
+
+    step: jax.Array
+    train_loss: jax.Array
+    """Mean cross-entropy in nats since the last evaluation."""
+    train_accuracy: jax.Array
+    """Mean over tasks since the last evaluation, along sampled routes."""
+    policy_entropy: jax.Array
+    """float32 [D], nats, mean over tasks."""
+    blocks_used: jax.Array
+    """int32 [D], distinct blocks on the greedy routes of all tasks."""
+    evaluation: Evaluation
+    """Zeros if the segment ends without an evaluation."""
+
+
+@dataclass(frozen=True)
+class Program:
+    """The functions of a run; each is pure, so that a sweep is a `vmap` of them.
+
+    Attributes:
+      config: the whole validated configuration. Only static fields are read here; what may be
+        traced comes as `Hyperparams`.
+      shape: of the data.
+      total_steps: length of the run.
+    """
+
+    config: object
+    shape: DataShape
+    total_steps: int
+
+    def init(self, hyper: Hyperparams, train: MultiTaskData) -> TrainState:
+        """The state before the first step."""
+        keys = make_keys(hyper.seed)
+        model = self._model(hyper)
+        shared = self.config.data.share_images
+        first = draw_batch(train, key=keys.data, step=jnp.int32(0), examples=1, shared=shared)
+        variables = model.init(
+            {"params": keys.init, "router": keys.step}, first.images, epsilon=0.0, temperature=1.0
+        )
+        routing = model.apply(variables, method="routing")
+        return TrainState(
+            step=jnp.int32(0),
+            params=variables["params"],
+            batch_stats=variables.get("batch_stats", {}),
+            optimizer=self._optimizer(hyper).init(variables["params"]),
+            usage=empty_usage(routing.shape[1], self.config.reward.usage_window),
+            tally=empty_tally(),
+            snapshots=empty_snapshots(routing),
+        )
+
+    def segment(
+        self,
+        state: TrainState,
+        hyper: Hyperparams,
+        train: MultiTaskData,
+        test: MultiTaskData,
+        steps: jax.Array,
+        evaluate_now: jax.Array,
+    ) -> tuple[TrainState, SegmentReport]:
+        """Takes `steps` steps (int32 scalar), then evaluates on `test` if `evaluate_now`.
+
+        How a run is cut into segments changes neither its parameters nor its curves.
+        """
+        model, optimizer = self._model(hyper), self._optimizer(hyper)
+
+        def one_step(_: jax.Array, before: TrainState) -> TrainState:
+            return train_step(self.config, model, optimizer, hyper, before, train)
+
+        state = jax.lax.fori_loop(0, steps, one_step, state)
+        evaluation = self._evaluate_if(evaluate_now, state, hyper, test)
+        report = self._report(state, model, evaluation)
+        snapshots = take_snapshot(
+            state.snapshots, evaluation.routing, step=state.step, total_steps=self.total_steps
+        )
+        tally, snapshots = jax.tree.map(
+            lambda new, old: jnp.where(evaluate_now, new, old),
+            (empty_tally(), snapshots),
+            (state.tally, state.snapshots),
+        )
+        return state._replace(tally=tally, snapshots=snapshots), report
+
+    def evaluate(self, state: TrainState, hyper: Hyperparams, test: MultiTaskData) -> Evaluation:
+        """Evaluates the model of `state` on `test`."""
+        variables = variables_of(state)
+        return evaluate(self._model(hyper), variables, test, num_classes=self.shape.num_classes)
+
+    def _evaluate_if(
+        self,
+        wanted: jax.Array,
+        state: TrainState,
+        hyper: Hyperparams,
+        test: MultiTaskData,
+    ) -> Evaluation:
+        """The evaluation, or zeros at no cost."""
+
+        def zeros() -> Evaluation:
+            shapes = jax.eval_shape(self.evaluate, state, hyper, test)
+            return jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
+
+        return jax.lax.cond(wanted, lambda: self.evaluate(state, hyper, test), zeros)
+
+    def _report(
+        self, state: TrainState, model: RoutingNetwork, evaluation: Evaluation
+    ) -> SegmentReport:
+        variables = variables_of(state)
+        greedy = model.apply(variables, method="greedy")
+        used = jax.nn.one_hot(greedy, model.banks[0].num_blocks, dtype=bool).any(0).sum(-1)
+        routing = model.apply(variables, method="routing")
+        steps = jnp.maximum(state.tally.steps, 1)
+        return SegmentReport(
+            step=state.step,
+            train_loss=state.tally.loss / steps,
+            train_accuracy=state.tally.accuracy / steps,
+            policy_entropy=policy_entropy(routing).mean(0),
+            blocks_used=used.astype(jnp.int32),
+            evaluation=evaluation,
+        )
+
+    def _model(self, hyper: Hyperparams) -> RoutingNetwork:
+        return make_model(self.config, self.shape, block_noise=hyper.block_noise)
+
+    def _optimizer(self, hyper: Hyperparams):
+        return make_optimizer(self.config, hyper, total_steps=self.total_steps)

@@ -1,0 +1,169 @@
+"""A whole run: from a checked command to the table at its end."""
+
+from functools import partial
+
+import jax
+import numpy as np
+from absl import logging
+from rich.console import Console
+
+from routing_jax.cli import Command
+from routing_jax.data import loading
+from routing_jax.data.cache import user_cache_dir
+from routing_jax.errors import UserError
+from routing_jax.models.factory import DataShape
+from routing_jax.reporting import figures, results, routing_file, summary
+from routing_jax.reporting.progress import Progress
+from routing_jax.reporting.writers import MetricsWriter
+from routing_jax.training import loop
+from routing_jax.training.checkpointing import Checkpoints
+from routing_jax.training.evaluation import Evaluation
+from routing_jax.training.pace import Elapsed, Schedule, Stopwatch
+from routing_jax.training.program import Program
+from routing_jax.training.record import run_record
+from routing_jax.training.state import TrainState, hyperparams
+from routing_jax.training.stopping import EXIT_CODES, stop_on_signals
+from routing_jax.workdir import Workdir
+
+_MOST_EXAMPLES = 2**31 - 1
+"""Examples of a task that a run can draw: their positions are int32."""
+
+
+def run(command: Command, *, started: float) -> int:
+    """Trains or evaluates, as the command says.
+
+    Args:
+      command: the checked command; its work directory is claimed.
+      started: when the command began, as `time.monotonic()` tells it.
+
+    Returns:
+      The exit code.
+
+    Raises:
+      UserError: something outside the program has to be mended first.
+    """
+    cache_compilations()
+    # Libraries' hints on how to install them better are not for the user of a run.
+    logging.set_verbosity(logging.ERROR)
+    console = Console()
+    tasks = loading.load(command.config.data, say=partial(_say, console))
+    planned = make_run(command.config, tasks)
+    with Checkpoints(command.workdir.checkpoint_dir, dataset=tasks.name) as checkpoints:
+        if command.mode == "evaluate":
+            return _evaluate(command, planned, checkpoints, console)
+        return _train(command, planned, checkpoints, console, started)
+
+
+def cache_compilations() -> None:
+    """Keeps compiled programs between processes, below the user's cache directory."""
+    jax.config.update("jax_compilation_cache_dir", str(user_cache_dir() / "compilation"))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
+
+
+def make_run(config: object, tasks: loading.TaskSet) -> loop.Run:
+    """The training run of a validated configuration on loaded data.
+
+    Raises:
+      UserError: the run draws more examples of a task than can be counted.
+    """
+    training = config.training
+    examples = int(tasks.train.sizes.max())
+    total = training.steps or -(-training.epochs * examples // training.examples_per_task)
+    if total * training.examples_per_task > _MOST_EXAMPLES:
+        raise UserError(
+            f"{total:,} steps of {training.examples_per_task:,} examples a task are more than "
+            f"{_MOST_EXAMPLES:,} examples: lower training.steps, training.epochs or "
+            "training.examples_per_task."
+        )
+    shape = DataShape(tasks.num_tasks, tasks.num_classes, tasks.image_shape)
+    return loop.Run(
+        program=Program(config, shape, total),
+        hyper=hyperparams(config),
+        tasks=tasks,
+        schedule=Schedule(total, training.eval_every, training.checkpoint_every),
+        examples_per_task=training.examples_per_task,
+    )
+
+
+def _train(
+    command: Command, planned: loop.Run, checkpoints: Checkpoints, console: Console, started: float
+) -> int:
+    """Trains to the end, from the newest checkpoint if there is one."""
+    workdir, total, done = command.workdir, planned.schedule.total, checkpoints.latest_step()
+    if done == total and workdir.results_path.exists():
+        _say(console, f"The run in {workdir.path} is finished; --overwrite starts it anew.")
+        _show(results.read_results(workdir.results_path), workdir, console)
+        return 0
+    state, elapsed = None, Elapsed()
+    if done is not None:
+        state, elapsed = checkpoints.restore(loop.abstract_state(planned))
+    stopwatch = Stopwatch(started, elapsed)
+    with (
+        MetricsWriter(workdir, resume_step=done) as writer,
+        Progress(total, start_step=done or 0, console=console) as progress,
+        stop_on_signals() as stop,
+    ):
+        outputs = loop.Outputs(writer, checkpoints, progress, stopwatch)
+        outcome = loop.train(planned, state, outputs, stop)
+        if int(outcome.state.step) < total:
+            reached = f"Stopped by {stop.received.name} after step {int(outcome.state.step):,}"
+            progress.say(f"{reached}; everything is saved. The same command resumes the run.")
+            return EXIT_CODES[stop.received]
+        progress.phase("writing results and figures")
+        _write(command, planned, outcome, stopwatch)
+    _show(results.read_results(workdir.results_path), workdir, console)
+    return 0
+
+
+def _evaluate(
+    command: Command, planned: loop.Run, checkpoints: Checkpoints, console: Console
+) -> int:
+    """Evaluates the newest checkpoint and shows the table; nothing is written."""
+    state, elapsed = checkpoints.restore(loop.abstract_state(planned))
+    with console.status(f"evaluating step {int(state.step):,}"):
+        evaluation = _evaluation_of(planned, state)
+    record = run_record(command, planned, state, evaluation, elapsed)
+    _say(console, f"{command.workdir.path}: checkpoint of step {int(state.step):,}")
+    console.print(summary.task_table(results.build_results(record)))
+    return 0
+
+
+def _evaluation_of(planned: loop.Run, state: TrainState) -> Evaluation:
+    test = loop.to_device(planned.tasks.test)
+    return jax.device_get(jax.jit(planned.program.evaluate)(state, planned.hyper, test))
+
+
+def _write(
+    command: Command, planned: loop.Run, outcome: loop.Outcome, stopwatch: Stopwatch
+) -> None:
+    """Writes routing.npz, the figures and, last, results.json: where it stands, all is done."""
+    workdir, state = command.workdir, outcome.state
+    if outcome.report is None:  # killed behind the last checkpoint
+        evaluation = _evaluation_of(planned, state)
+    else:
+        evaluation = outcome.report.evaluation
+    taken = np.flatnonzero(np.asarray(state.snapshots.steps) >= 0)
+    routing_file.write_routing(
+        workdir.routing_path,
+        np.asarray(state.snapshots.probabilities)[None, taken],
+        np.asarray(state.snapshots.steps)[taken],
+        planned.tasks.task_names,
+    )
+    record = run_record(command, planned, state, evaluation, stopwatch.read())
+    routing = routing_file.read_routing(workdir.routing_path)
+    figures.draw_all(results.build_results(record), routing, workdir.figures_dir)
+    record = run_record(command, planned, state, evaluation, stopwatch.read())
+    results.write_results(workdir.results_path, results.build_results(record))
+
+
+def _show(found: dict[str, object], workdir: Workdir, console: Console) -> None:
+    """The table, one line of figures, and where everything lies."""
+    console.print(summary.task_table(found))
+    _say(console, summary.figures_line(found))
+    for line in summary.written_files(workdir):
+        _say(console, line)
+
+
+def _say(console: Console, text: str) -> None:
+    """Prints a line as it is; a terminal wraps it, a log keeps it whole."""
+    console.print(text, markup=False, highlight=False, soft_wrap=True)

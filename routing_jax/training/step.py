@@ -1,0 +1,95 @@
+"""One training step: blocks by the loss along the chosen path, the router by the trajectory."""
+
+import jax
+import optax
+
+from routing_jax.data.augmentation import augment
+from routing_jax.data.sampling import draw_batch
+from routing_jax.models.routing_network import Routed, RoutingNetwork
+from routing_jax.rl import rewards
+from routing_jax.training.state import Hyperparams, Tally, TrainState, make_keys
+from routing_jax.types import Batch, MultiTaskData, Params, Trajectory
+
+
+def train_step(
+    config: object,
+    model: RoutingNetwork,
+    optimizer: optax.GradientTransformationExtraArgs,
+    hyper: Hyperparams,
+    state: TrainState,
+    train: MultiTaskData,
+) -> TrainState:
+    """Draws the batch of the state's step and learns from it.
+
+    Everything random depends on (seed, step) alone, so a step can be redone from its state.
+    """
+    keys = make_keys(hyper.seed)
+    router_key, augment_key = jax.random.split(jax.random.fold_in(keys.step, state.step))
+    batch = draw_batch(
+        train,
+        key=keys.data,
+        step=state.step,
+        examples=config.training.examples_per_task,
+        shared=config.data.share_images,
+    )
+    batch = batch._replace(images=augment(batch.images, augment_key, kind=config.data.augment))
+
+    def loss_of(params: Params) -> tuple[jax.Array, tuple[Routed, Params]]:
+        routed, updated = model.apply(
+            {"params": params, "batch_stats": state.batch_stats},
+            batch.images,
+            epsilon=hyper.epsilon,
+            temperature=hyper.temperature,
+            rngs={"router": router_key},
+            mutable=["batch_stats"],
+        )
+        losses = optax.softmax_cross_entropy_with_integer_labels(routed.logits, batch.labels)
+        return losses.mean(), (routed, updated.get("batch_stats", {}))
+
+    (loss, (routed, batch_stats)), gradients = jax.value_and_grad(loss_of, has_aux=True)(
+        state.params
+    )
+    updates, optimizer_state = optimizer.update(
+        gradients,
+        state.optimizer,
+        state.params,
+        trajectory=_trajectory(config.reward, model, hyper, state, routed, batch),
+    )
+    return state._replace(
+        step=state.step + 1,
+        params=optax.apply_updates(state.params, updates),
+        batch_stats=batch_stats,
+        optimizer=optimizer_state,
+        usage=rewards.remember(state.usage, routed.decisions.actions),
+        tally=_count(state.tally, loss, routed.logits, batch),
+    )
+
+
+def variables_of(state: TrainState) -> dict[str, Params]:
+    """The model's variables as Flax takes them."""
+    return {"params": state.params, "batch_stats": state.batch_stats}
+
+
+def _trajectory(
+    reward_config: object,
+    model: RoutingNetwork,
+    hyper: Hyperparams,
+    state: TrainState,
+    routed: Routed,
+    batch: Batch,
+) -> Trajectory:
+    """The routed batch with its rewards; collaboration looks at the past, not at this batch."""
+    if reward_config.collaboration == "usage":
+        popularity = rewards.usage(state.usage, model.num_actions)
+    else:
+        popularity = model.apply(variables_of(state), method="routing").mean(0)
+    return Trajectory(
+        decisions=routed.decisions,
+        rewards=hyper.rho * rewards.collaboration(popularity, routed.decisions.actions),
+        final_reward=rewards.FINAL_REWARDS[reward_config.final](routed.logits, batch.labels),
+    )
+
+
+def _count(tally: Tally, loss: jax.Array, logits: jax.Array, batch: Batch) -> Tally:
+    accuracy = (logits.argmax(-1) == batch.labels).mean()
+    return Tally(tally.loss + loss, tally.accuracy + accuracy, tally.steps + 1)

@@ -1,0 +1,64 @@
+"""One optimizer, partitioned by path: blocks by gradient, router by trajectory."""
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from routing_jax.training.optimizers import label_parameters, make_optimizer
+from routing_jax.training.state import hyperparams
+from routing_jax.types import Decisions, Trajectory
+
+PARAMS = {
+    "banks_0": {"blocks": {"kernel": jnp.ones((2, 3))}},
+    "router": {"policy": jnp.array([[[0.5, 0.5]]])},
+}
+TRAJECTORY = Trajectory(
+    Decisions(jnp.array([[[1]]]), jnp.array([[0]])), jnp.zeros((1, 1, 1)), jnp.array([[1.0]])
+)
+
+
+def updates_of(config, *, steps=1):
+    optimizer = make_optimizer(config, hyperparams(config), total_steps=10)
+    state = optimizer.init(PARAMS)
+    gradients = {
+        "banks_0": {"blocks": {"kernel": jnp.full((2, 3), 2.0)}},
+        "router": PARAMS["router"],
+    }
+    for _ in range(steps):
+        updates, state = optimizer.update(gradients, state, PARAMS, trajectory=TRAJECTORY)
+    return updates
+
+
+def test_labels():
+    labels = label_parameters(PARAMS)
+    assert labels == {"banks_0": {"blocks": {"kernel": "blocks"}}, "router": {"policy": "router"}}
+
+
+def test_blocks_take_a_gradient_step_and_the_router_a_wpl_step(tiny_config):
+    config = tiny_config(
+        optimizer__learning_rate=0.1, router__learning_rate=1.0, router__return_rate=0.5
+    )
+    updates = updates_of(config)
+    # 0.1 * 2.
+    np.testing.assert_allclose(updates["banks_0"]["blocks"]["kernel"], np.full((2, 3), -0.2))
+    # R = 0.5, advantage 0.5, factor pi = 0.5: (0.5, 0.75) / 1.25 = (0.4, 0.6).
+    np.testing.assert_allclose(updates["router"]["policy"], [[[-0.1, 0.1]]], rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("schedule", "step", "factor"),
+    [
+        ("constant", 10, 1.0),
+        ("step", 7, 1.0),  # 70 % of 10 steps at the full rate
+        ("step", 8, 0.1),
+        ("cosine", 6, 0.5),  # the sixth step is at half time: (1 + cos(pi / 2)) / 2
+    ],
+)
+def test_schedules(tiny_config, schedule, step, factor):
+    config = tiny_config(
+        optimizer__schedule=schedule, optimizer__momentum=0.0, optimizer__learning_rate=1.0
+    )
+    updates = updates_of(config, steps=step)
+    np.testing.assert_allclose(
+        updates["banks_0"]["blocks"]["kernel"], np.full((2, 3), -2.0 * factor), rtol=1e-5
+    )

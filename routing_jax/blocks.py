@@ -61,7 +61,12 @@ class BlockBank(nn.Module):
         )
         noise = jnp.asarray(self.block_noise, jnp.float32)
         share = jnp.sqrt(1 - noise**2)
-        return jax.tree.map(lambda one, many: share * one[None] + noise * many, common, own)
+
+        def mix(one: jax.Array, many: jax.Array) -> jax.Array:
+            # Where an initialiser draws nothing (zeros, ones), the mixture must not rescale it.
+            return jnp.where(many == one[None], many, share * one[None] + noise * many)
+
+        return jax.tree.map(mix, common, own)
 
     def _unbound(self) -> nn.Module:
         """The block as a free module; as an attribute it would become a submodule of the bank."""

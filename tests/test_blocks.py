@@ -2,6 +2,7 @@
 
 import functools
 
+import flax.linen as nn
 import hypothesis
 import jax
 import jax.numpy as jnp
@@ -113,3 +114,15 @@ def test_blocks_compute_in_their_number_format():
     bank = BlockBank(block, 2)
     one = jax.tree.map(lambda leaf: leaf[0], stacked(block, 2, 4)[0])
     assert bank.apply_block(one, jnp.ones((2, 4))).dtype == jnp.bfloat16
+
+
+def test_constant_initialisers_stay_what_they_are():
+    class Scale(nn.Module):
+        @nn.compact
+        def __call__(self, x):
+            return x * self.param("scale", nn.initializers.ones, (1, x.shape[-1]))
+
+    x = jnp.zeros((1, 3))
+    bank = BlockBank(Scale(), num_blocks=4, block_noise=0.5)
+    stacked = bank.init(jax.random.key(0), x)["params"]["blocks"]
+    np.testing.assert_array_equal(stacked["scale"], np.ones((4, 1, 3)))

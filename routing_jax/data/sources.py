@@ -6,7 +6,7 @@ directory, in this order. Nothing here asks the network.
 
 import os
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -31,21 +31,13 @@ class LabelledImages:
     labels: np.ndarray
     """int32 [M]."""
     class_names: tuple[str, ...]
-    superclass_labels: np.ndarray | None = None
-    """int32 [M], where the set has superclasses."""
+    superclass_of_class: np.ndarray | None = None
+    """int32, the superclass of each class (-1 for a class without images), if there are any."""
     superclass_names: tuple[str, ...] = ()
 
     def subset(self, rows: np.ndarray) -> "LabelledImages":
         """The images at `rows` (int [M'])."""
-        groups = self.superclass_labels
-        return LabelledImages(
-            self.name,
-            self.images[rows],
-            self.labels[rows],
-            self.class_names,
-            None if groups is None else groups[rows],
-            self.superclass_names,
-        )
+        return replace(self, images=self.images[rows], labels=self.labels[rows])
 
 
 @dataclass(frozen=True)
@@ -177,16 +169,29 @@ def _slices(source: object) -> Iterator[tuple[list[dict[str, np.ndarray]], int]]
 
 def _labelled(name: str, folder: Path, arrays: dict[str, np.ndarray], split: str) -> LabelledImages:
     features = _TFDS_SETS[name]
-    return LabelledImages(
+    found = LabelledImages(
         name,
         arrays[f"{split}_images"],
         arrays[f"{split}_labels"],
         _label_names(folder, features.label, arrays["train_labels"]),
-        arrays.get(f"{split}_superclass_labels"),
-        _label_names(folder, features.superclass, arrays["train_superclass_labels"])
-        if features.superclass
-        else (),
     )
+    if features.superclass is None:
+        return found
+    return replace(
+        found,
+        superclass_of_class=_superclass_of_class(arrays, len(found.class_names)),
+        superclass_names=_label_names(
+            folder, features.superclass, arrays["train_superclass_labels"]
+        ),
+    )
+
+
+def _superclass_of_class(arrays: dict[str, np.ndarray], num_classes: int) -> np.ndarray:
+    """One table for both splits, so that a task and its classes mean the same in both."""
+    table = np.full(num_classes, -1, np.int32)
+    for split in SPLITS:
+        table[arrays[f"{split}_labels"]] = arrays[f"{split}_superclass_labels"]
+    return table
 
 
 def _label_names(folder: Path, feature: str, labels: np.ndarray) -> tuple[str, ...]:

@@ -39,14 +39,22 @@ def superclass(images: LabelledImages) -> TaskArrays:
     superclass is the class, so all classes of a task stay distinct (fine label modulo five, as in
     the authors' code, makes them collide).
     """
-    groups = images.superclass_labels
-    if groups is None:
+    if images.superclass_of_class is None:
         raise ValueError(f"{images.name} has no superclasses; use data.tasks=one_vs_rest")
-    rows = [np.flatnonzero(groups == group) for group in np.unique(groups)]
-    labels = [np.unique(images.labels[row], return_inverse=True)[1] for row in rows]
+    group = images.superclass_of_class[images.labels]
+    rows = [np.flatnonzero(group == task) for task in range(len(images.superclass_names))]
+    rank = _rank_in_superclass(images.superclass_of_class)
     return TaskArrays(
-        _padded(rows), _padded(labels), np.array([row.size for row in rows], np.int32)
+        _padded(rows),
+        _padded([rank[images.labels[row]] for row in rows]),
+        np.array([row.size for row in rows], np.int32),
     )
+
+
+def _rank_in_superclass(superclass_of_class: np.ndarray) -> np.ndarray:
+    """The number of each class among the classes of its superclass: int [classes]."""
+    same = superclass_of_class[:, None] == superclass_of_class[None, :]
+    return np.tril(same, -1).sum(1)
 
 
 TASKS: dict[str, Callable[[LabelledImages], TaskArrays]] = {
@@ -64,7 +72,9 @@ def task_names(kind: str, images: LabelledImages) -> tuple[str, ...]:
 
 def task_classes(kind: str, images: LabelledImages) -> int:
     """C, the classes of each task."""
-    return int(TASKS[kind](images).labels.max()) + 1
+    if kind == "superclass":
+        return int(np.bincount(images.superclass_of_class + 1)[1:].max())
+    return 2
 
 
 def _padded(rows: list[np.ndarray]) -> np.ndarray:

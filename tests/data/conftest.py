@@ -2,6 +2,7 @@
 
 import io
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -27,11 +28,10 @@ def labelled() -> Callable[..., LabelledImages]:
         )
         if groups is None:
             return images
-        groups = np.asarray(groups, np.int32)
-        names = tuple(f"group {i}" for i in range(int(groups.max()) + 1))
-        return LabelledImages(
-            images.name, images.images, images.labels, images.class_names, groups, names
-        )
+        table = np.full(len(images.class_names), -1, np.int32)
+        table[labels] = groups
+        names = tuple(f"group {i}" for i in range(max(groups) + 1))
+        return replace(images, superclass_of_class=table, superclass_names=names)
 
     return make
 

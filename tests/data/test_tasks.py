@@ -76,6 +76,16 @@ def test_superclass_golden(labelled):
     assert tasks.task_classes("superclass", images) == 3
 
 
+def test_a_split_that_lacks_classes_keeps_the_meaning_of_tasks_and_classes(labelled):
+    # Superclass 0 holds 0 and 1, superclass 1 holds 2 and 3. A part with images of 3 alone:
+    images = labelled([0, 1, 2, 3, 3], [0, 0, 1, 1, 1]).subset(np.array([3, 4]))
+    arrays = tasks.superclass(images)
+    np.testing.assert_array_equal(arrays.sizes, [0, 2])
+    np.testing.assert_array_equal(arrays.labels, [[0, 0], [1, 1]])
+    assert tasks.task_names("superclass", images) == ("group 0", "group 1")
+    assert tasks.task_classes("superclass", images) == 2
+
+
 @pytest.mark.parametrize("kind", tasks.TASKS)
 def test_arrays_are_int32(labelled, kind):
     arrays = tasks.TASKS[kind](labelled([1, 0, 2], [0, 0, 1]))

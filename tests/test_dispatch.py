@@ -11,9 +11,11 @@ import numpy as np
 import pytest
 from hypothesis import strategies as st
 
+from routing_jax import tiling
 from routing_jax.config_fields import DISPATCH_STRATEGIES
 from routing_jax.convolution import conv3x3
-from routing_jax.dispatch import make_tiling, select
+from routing_jax.dispatch import Stage, route, select
+from routing_jax.tiling import make_tiling
 
 PER_EXAMPLE = ("dense", "grouped", "auto")
 PER_TASK = (*PER_EXAMPLE, "gather")
@@ -331,3 +333,48 @@ def test_examples_of_a_block_keep_their_order():
     np.testing.assert_array_equal(tiling.slot_of_example, [2, 0, 3, slots, 4])
     np.testing.assert_array_equal(tiling.example_of_slot, [1, 5, 0, 2, 4, 5])
     np.testing.assert_array_equal(tiling.block_of_tile, [0, 1, 1])
+
+
+@hypothesis.settings(max_examples=8)
+@hypothesis.given(
+    tasks=st.integers(1, 3),
+    examples=st.integers(1, 9),
+    blocks=st.integers(1, 5),
+    may_pass=st.lists(st.booleans(), min_size=1, max_size=4),
+    seed=st.integers(0, 2**31 - 1),
+)
+def test_grouped_depths_in_a_row_equal_all_blocks_masked(tasks, examples, blocks, may_pass, seed):
+    # Between depths `grouped` moves rows straight from tile to tile, past the order of the batch.
+    rng = np.random.default_rng(seed)
+    banks, x, loss_weights = [], None, None
+    for _ in may_pass:
+        bank, x, loss_weights = problem(rng.integers(2**31), tasks, examples, blocks, 4, 4)
+        banks.append(bank)
+    highest = [blocks + passes for passes in may_pass]
+    actions = np.stack([rng.integers(0, high, (tasks, examples)) for high in highest], axis=-1)
+
+    def loss(banks, x, strategy):
+        stages = [
+            Stage(apply_block, lambda _, bank=bank: bank, passes)
+            for bank, passes in zip(banks, may_pass, strict=True)
+        ]
+        out = route(stages, x, jnp.asarray(actions, jnp.int32), strategy=strategy)
+        return (out * loss_weights).sum(), out
+
+    (_, expected), expected_gradients = jax.value_and_grad(loss, (0, 1), has_aux=True)(
+        banks, x, "dense"
+    )
+    (_, out), gradients = jax.value_and_grad(loss, (0, 1), has_aux=True)(banks, x, "grouped")
+    np.testing.assert_allclose(out, expected, rtol=1e-5, atol=1e-6)
+    jax.tree.map(
+        functools.partial(np.testing.assert_allclose, rtol=1e-4, atol=1e-5),
+        gradients,
+        expected_gradients,
+    )
+
+
+@pytest.mark.parametrize("num_blocks", [4, 2**29])  # the second takes the way for large keys
+def test_the_order_by_action_is_stable(num_blocks):
+    actions = jnp.array([3, 0, 3, 1, 0, 4], jnp.int32)
+    order = tiling.stable_order(actions, num_blocks)
+    np.testing.assert_array_equal(order, [1, 4, 3, 0, 2, 5])

@@ -61,16 +61,12 @@ class RoutingNetwork(nn.Module):
 
     def route(self, x: jax.Array, actions: jax.Array) -> jax.Array:
         """Logits [T, n, C] of representations [T, n, F] along int32 actions [T, n, D] or [T, D]."""
+        stages = []
         for depth, bank_index in enumerate(self.bank_of_depth):
             bank = self.banks[bank_index]
-            x = dispatch.select(
-                bank.apply_block,
-                bank(x),
-                x,
-                actions[..., depth],
-                strategy=self.strategy,
-                pass_action=self.router.may_pass(depth, bank.num_blocks),
-            )
+            may_pass = self.router.may_pass(depth, bank.num_blocks)
+            stages.append(dispatch.Stage(bank.apply_block, bank, may_pass))
+        x = dispatch.route(stages, x, actions, strategy=self.strategy)
         return x.astype(jnp.float32)
 
     @property

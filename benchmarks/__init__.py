@@ -1,0 +1,1 @@
+"""One script per performance claim; each prints JSON lines on standard output."""

@@ -1,0 +1,71 @@
+"""Timing two or more programs against each other, and printing what came of it."""
+
+import json
+import os
+import time
+from collections.abc import Callable, Mapping, Sequence
+from statistics import median
+from typing import Any
+
+import jax
+
+from routing_jax.reporting.provenance import versions
+
+_ROUND_SECONDS = 0.3
+"""Aim for the time that one side takes in a round; single steps are too short to time."""
+
+Run = Callable[[int], object]
+"""Takes a number of steps and waits for their result."""
+
+
+def interleaved(sides: Mapping[str, Run], *, rounds: int) -> dict[str, list[float]]:
+    """Milliseconds of one step of each side, per round; all sides take their turn in every round.
+
+    Args:
+      sides: compiled programs by name; each takes a number of steps.
+      rounds: measured rounds, after one that warms up and sets the steps of a round.
+    """
+    steps = {name: _steps_of_a_round(run) for name, run in sides.items()}
+    times: dict[str, list[float]] = {name: [] for name in sides}
+    for _ in range(rounds):
+        for name, run in sides.items():
+            times[name].append(1000 * _seconds(run, steps[name]) / steps[name])
+    return times
+
+
+def report(
+    benchmark: str,
+    settings: Mapping[str, Any],
+    times: Mapping[str, Sequence[float]],
+    *,
+    against: str,
+) -> None:
+    """Prints a JSON line for each side, with its ratio to the side `against`, round by round."""
+    for name, milliseconds in times.items():
+        ratios = [mine / other for mine, other in zip(milliseconds, times[against], strict=True)]
+        line = {
+            "benchmark": benchmark,
+            "name": name,
+            "settings": dict(settings),
+            "milliseconds": _spread(milliseconds),
+            "ratio": _spread(ratios) | {"to": against},
+            "device": f"{jax.devices()[0].device_kind}, {os.cpu_count()} cores",
+            "versions": versions(),
+        }
+        print(json.dumps(line), flush=True)
+
+
+def _steps_of_a_round(run: Run) -> int:
+    _seconds(run, 1)
+    return max(1, round(_ROUND_SECONDS / max(_seconds(run, 3) / 3, 1e-6)))
+
+
+def _seconds(run: Run, steps: int) -> float:
+    began = time.perf_counter()
+    jax.block_until_ready(run(steps))
+    return time.perf_counter() - began
+
+
+def _spread(values: Sequence[float]) -> dict[str, float]:
+    rounded = {"median": median(values), "min": min(values), "max": max(values)}
+    return {name: float(f"{value:.4g}") for name, value in rounded.items()}

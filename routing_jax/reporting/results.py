@@ -44,6 +44,7 @@ class SecondsRecord:
         first_step: from the command to the first training step.
         train: spent in training steps and the evaluations among them.
         per_step: of `train`, for one step.
+        save: spent writing checkpoints; no part of `train`.
     """
 
     total: float
@@ -51,6 +52,7 @@ class SecondsRecord:
     first_step: float
     train: float
     per_step: float
+    save: float
 
 
 @dataclass(frozen=True)
@@ -102,7 +104,7 @@ def build_results(record: RunRecord) -> dict[str, Any]:
         "dataset": asdict(record.dataset),
         "tasks": list(record.tasks),
         "seeds": list(record.seeds),
-        "test": {name: _over_seeds(np.asarray(values)) for name, values in record.test.items()},
+        "test": {name: over_seeds(np.asarray(values)) for name, values in record.test.items()},
         "curve": [[_plain_entry(entry) for entry in entries] for entries in record.curve],
         "routing_map": None if routing_map is None else np.asarray(routing_map).tolist(),
         "seconds": asdict(record.seconds),
@@ -139,7 +141,7 @@ def read_results(path: Path) -> dict[str, Any]:
     return results
 
 
-def _over_seeds(values: np.ndarray) -> dict[str, Any]:
+def over_seeds(values: np.ndarray) -> dict[str, Any]:
     """A metric [S, T] as its mean, the error of that mean over seeds, and the mean per task."""
     per_seed = values.mean(axis=1, dtype=np.float64)
     count = len(per_seed)

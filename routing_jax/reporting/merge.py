@@ -1,0 +1,89 @@
+"""Joins the results of one experiment's seeds into one results file with error bars.
+
+python -m routing_jax.reporting.merge results/mnist_mtl.json runs/seed*/results.json
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import numpy as np
+
+from routing_jax.errors import UserError
+from routing_jax.reporting.results import over_seeds, read_results, write_results
+
+_ALIKE = ("experiment", "dataset", "tasks", "parameters", "versions", "device", "git_commit")
+"""What the results of one experiment's seeds must have in common, besides the configuration."""
+
+_COSTS = ("examples_per_second", "peak_memory_bytes")
+
+
+def merge(parts: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """One results dictionary of several seeds, from results of one seed each.
+
+    Metrics get a mean and a standard error over seeds. Times, speed and peak memory are medians,
+    with the values of all seeds below `per_seed`. `commands` lists how each seed was run.
+
+    Args:
+      parts: contents of results.json files.
+
+    Raises:
+      UserError: the parts differ in more than their seed, or a seed comes twice.
+    """
+    first = parts[0]
+    for part in parts[1:]:
+        different = [name for name in _ALIKE if part[name] != first[name]]
+        if _without_seed(part) != _without_seed(first):
+            different.append("config")
+        if different:
+            raise UserError(
+                f"the results of seeds {first['seeds']} and {part['seeds']} differ in "
+                f"{', '.join(different)}: only runs that differ in their seed can be merged."
+            )
+    seeds = [seed for part in parts for seed in part["seeds"]]
+    if len(set(seeds)) < len(seeds):
+        raise UserError(f"a seed comes twice among {seeds}: name each run once.")
+    return first | {
+        "seeds": seeds,
+        "test": {name: _joined_metric(parts, name) for name in first["test"]},
+        "curve": [curve for part in parts for curve in part["curve"]],
+        "routing_map": [routes for part in parts for routes in part["routing_map"]],
+        "seconds": {
+            name: median(part["seconds"][name] for part in parts) for name in first["seconds"]
+        },
+        **{name: median(part[name] for part in parts) for name in _COSTS},
+        "per_seed": {name: [part[name] for part in parts] for name in ("seconds", *_COSTS)},
+        "commands": [part["command"] for part in parts],
+    }
+
+
+def _joined_metric(parts: Sequence[dict[str, Any]], name: str) -> dict[str, Any]:
+    return over_seeds(np.array([part["test"][name]["per_task"] for part in parts]))
+
+
+def _without_seed(part: dict[str, Any]) -> dict[str, Any]:
+    training = {name: value for name, value in part["config"]["training"].items() if name != "seed"}
+    return part["config"] | {"training": training}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the command line; returns the exit code."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("output", type=Path, help="results file to write")
+    parser.add_argument("parts", type=Path, nargs="+", help="results.json of one seed each")
+    options = parser.parse_args(arguments)
+    try:
+        merged = merge([read_results(path) for path in options.parts])
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    write_results(options.output, merged)
+    print(f"{options.output}: seeds {', '.join(map(str, merged['seeds']))}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,79 @@
+"""Joining the results of several seeds."""
+
+import copy
+import json
+
+import numpy as np
+import pytest
+
+from routing_jax.errors import UserError
+from routing_jax.reporting import merge
+
+PART = {
+    "experiment": "probe",
+    "dataset": {"name": "digits"},
+    "tasks": ["a", "b"],
+    "seeds": [0],
+    "test": {"accuracy": {"mean": 0.7, "stderr": None, "per_task": [0.6, 0.8]}},
+    "curve": [[{"step": 1}]],
+    "routing_map": [[[0], [1]]],
+    "seconds": {"total": 10.0},
+    "examples_per_second": 5.0,
+    "peak_memory_bytes": 100,
+    "parameters": 3,
+    "config": {"training": {"seed": 0, "steps": 1}},
+    "command": "python launch.py --seed=0",
+    "versions": {"jax": "1"},
+    "device": "CPU",
+    "git_commit": None,
+}
+
+
+def part(seed, accuracies=(0.6, 0.8), total=10.0):
+    new = copy.deepcopy(PART)
+    new["seeds"], new["config"]["training"]["seed"] = [seed], seed
+    new["test"]["accuracy"]["per_task"] = list(accuracies)
+    new["seconds"]["total"] = total
+    new["command"] = f"python launch.py --seed={seed}"
+    return new
+
+
+def test_metrics_get_error_bars_and_times_their_median():
+    merged = merge.merge([part(0), part(1, (0.8, 1.0), 30.0), part(2, (0.7, 0.9), 11.0)])
+    # Means of the seeds: 0.7, 0.9, 0.8. Mean 0.8, standard deviation 0.1, error 0.1 / sqrt(3).
+    accuracy = merged["test"]["accuracy"]
+    assert accuracy["mean"] == pytest.approx(0.8)
+    assert accuracy["stderr"] == pytest.approx(0.1 / np.sqrt(3))
+    assert accuracy["per_task"] == pytest.approx([0.7, 0.9])
+    assert [seconds["total"] for seconds in merged["per_seed"]["seconds"]] == [10.0, 30.0, 11.0]
+    assert merged["seeds"] == [0, 1, 2]
+    assert merged["seconds"]["total"] == 11.0
+    assert len(merged["curve"]) == len(merged["routing_map"]) == len(merged["commands"]) == 3
+
+
+def test_runs_that_differ_in_more_than_the_seed_are_refused():
+    other = part(1)
+    other["config"]["training"]["steps"] = 2
+    other["git_commit"] = "abc"
+    message = (
+        r"^the results of seeds \[0\] and \[1\] differ in git_commit, config: only runs that "
+        r"differ in their seed can be merged\.$"
+    )
+    with pytest.raises(UserError, match=message):
+        merge.merge([part(0), other])
+
+
+def test_a_seed_may_come_only_once():
+    with pytest.raises(UserError, match=r"^a seed comes twice among \[0, 0\]: name each run once"):
+        merge.merge([part(0), part(0)])
+
+
+def test_the_command_line(tmp_path, capsys):
+    for seed in (0, 1):
+        (tmp_path / f"{seed}.json").write_text(json.dumps(part(seed)))
+    output = tmp_path / "merged.json"
+    assert merge.main([str(output), str(tmp_path / "0.json"), str(tmp_path / "1.json")]) == 0
+    assert json.loads(output.read_text())["seeds"] == [0, 1]
+    assert "seeds 0, 1" in capsys.readouterr().out
+    assert merge.main([str(output), str(tmp_path / "none.json")]) == 2
+    assert "none.json" in capsys.readouterr().err

@@ -9,9 +9,10 @@ Command: python launch.py --config=experiments/mnist_mtl.py
     With the digits embedded in scikit-learn, which need no download:
     python launch.py --config=experiments/mnist_mtl.py:digits
 
-Expected: see results/mnist_mtl.json (test accuracy and balanced accuracy, means over the tasks).
+Expected: mean test accuracy 99.8 %, balanced 99.4 %; with the digits 99.8 % and 99.3 %
+    (results/mnist_mtl.json and results/mnist_mtl_digits.json, five seeds each).
 
-Minutes: at most 3 on two CPU cores; at most 1 with digits.
+Minutes: 1.5 on two CPU cores, 0.3 with the digits.
 """
 
 import ml_collections

@@ -7,29 +7,40 @@ import time
 
 _STARTED = time.monotonic()  # before the imports, which count as start-up
 
+import signal  # noqa: E402
 import sys  # noqa: E402
 from collections.abc import Sequence  # noqa: E402
 
 from routing_jax import cli  # noqa: E402
 from routing_jax.errors import UserError  # noqa: E402
+from routing_jax.training.stopping import answer_signals  # noqa: E402
 
 
 def main(argv: Sequence[str]) -> int:
-    """Runs the command line; returns the exit status: 0 done, 2 something to mend in the input."""
+    """Runs the command line; returns the exit status.
+
+    0 is done, or stopped by SIGTERM and saved; 1 a run that failed; 2 something to mend in the
+    input; 130 stopped by Ctrl-C. An evaluation that SIGTERM stops ends with 143.
+    """
     if cli.wants_help(argv):
         print(cli.help_text(argv[0]))
         return 0
-    try:
-        command = cli.parse(argv)
-        command.settle_workdir()
-        # Only now: it imports JAX, which takes longer than any answer above.
-        from routing_jax.training.run import run
+    with answer_signals() as stops:
+        try:
+            command = cli.parse(argv)
+            stops.resumable = command.mode == "train"
+            with command.settled_workdir():
+                # Only now: it imports JAX, which takes longer than any answer above.
+                from routing_jax.training.run import run
 
-        return run(command, started=_STARTED)
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+                return run(command, stops, started=_STARTED)
+        except UserError as error:
+            print(f"error: {error}", file=sys.stderr)
+            return error.exit_status
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv))
+    status = main(sys.argv)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, signal.SIG_IGN)  # all is done; Python only tidies up
+    sys.exit(status)

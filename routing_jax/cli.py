@@ -1,9 +1,10 @@
 """The command line: from arguments to a checked command. Imports no JAX, so errors come at once."""
 
+import contextlib
 import dataclasses
 import difflib
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import ml_collections
@@ -38,16 +39,22 @@ class Command:
     workdir: Workdir
     overwrite: bool
 
-    def settle_workdir(self) -> None:
+    @contextlib.contextmanager
+    def settled_workdir(self) -> Iterator[None]:
         """Claims the work directory for training, or checks that it holds the run to evaluate.
+
+        During the block no other process trains there; one may be training while this evaluates.
 
         Raises:
             UserError: The directory cannot be used; nothing in it was changed.
         """
-        if self.mode == "train":
-            self.workdir.claim(self.config, overwrite=self.overwrite)
-        else:
+        if self.mode == "evaluate":
             self.workdir.verify(self.config)
+            yield
+            return
+        with self.workdir.held():
+            self.workdir.claim(self.config, overwrite=self.overwrite)
+            yield
 
 
 def parse(argv: Sequence[str]) -> Command:

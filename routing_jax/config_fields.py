@@ -9,7 +9,7 @@ import re
 from routing_jax import config_rules as rules
 from routing_jax.config_rules import Field, Rule, one_of, or_none
 
-DATA_SETS = ("mnist", "cifar100", "digits")
+DATA_SETS = ("mnist", "fashion_mnist", "usps", "cifar100", "digits")
 DATA_TASKS = ("one_vs_rest", "superclass")
 DATA_FALLBACKS = ("digits", "none")
 AUGMENTATIONS = ("none", "crop", "crop_flip")

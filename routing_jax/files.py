@@ -4,10 +4,14 @@ import contextlib
 import json
 import math
 import os
+import re
 import secrets
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
+
+_PASSING = re.compile(r"\..+\.[0-9a-f]{8}\.tmp(\.[^.]+)?")
+"""The passing names of `atomic_path`."""
 
 
 @contextlib.contextmanager
@@ -29,11 +33,29 @@ def atomic_path(path: str | os.PathLike) -> Iterator[Path]:
     path = Path(path)
     passing = path.with_name(f".{path.stem}.{secrets.token_hex(4)}.tmp{path.suffix}")
     try:
-        yield passing
-        _flush_to_disk(passing)
-        os.replace(passing, path)
+        with naming(path):
+            yield passing
+            flush_to_disk(passing)
+            os.replace(passing, path)
     finally:
         passing.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def naming(path: str | os.PathLike) -> Iterator[None]:
+    """Gives an OSError of the block the path it is about: a file that is open names none."""
+    try:
+        yield
+    except OSError as error:
+        error.filename = str(path)
+        raise
+
+
+def remove_passing(directory: Path) -> None:
+    """Removes what killed writers of `atomic_path` left behind; call it where none is at work."""
+    for path in directory.glob(".*.tmp*"):
+        if _PASSING.fullmatch(path.name):
+            path.unlink(missing_ok=True)
 
 
 def write_text(path: str | os.PathLike, text: str) -> None:
@@ -75,8 +97,11 @@ def _plain(value: Any) -> Any:
     return str(value) if isinstance(value, Path) else value
 
 
-def _flush_to_disk(path: Path) -> None:
-    # Without it a crash of the machine may leave the new name with nothing in it.
+def flush_to_disk(path: Path) -> None:
+    """Waits until a written file is on the disk.
+
+    Without it a crash of the machine may leave a renamed file's new name with nothing in it.
+    """
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -1,17 +1,19 @@
 """The work directory of a run: the names of its files, and who may write them."""
 
+import contextlib
 import dataclasses
 import errno
 import json
 import os
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import ml_collections
 
 from routing_jax import config as config_lib
-from routing_jax import files
+from routing_jax import files, lock
 from routing_jax.errors import ConfigError, UserError
 
 # A run may be resumed or evaluated with other values of these.
@@ -63,6 +65,24 @@ class Workdir:
         """Figures, PNG."""
         return self.path / "figures"
 
+    @property
+    def lock_path(self) -> Path:
+        """There while a process trains; holds its number."""
+        return self.path / ".lock"
+
+    @contextlib.contextmanager
+    def held(self) -> Iterator[None]:
+        """Keeps other processes from training in the directory, which is made if need be.
+
+        Raises:
+            UserError: Another one trains there, or the directory cannot be written.
+        """
+        with contextlib.ExitStack() as stack:
+            with self._told():
+                self._make()
+                stack.enter_context(lock.held(self.lock_path))
+            yield
+
     def claim(self, config: ml_collections.ConfigDict, *, overwrite: bool = False) -> None:
         """Makes the directory that of a run with this configuration.
 
@@ -77,20 +97,15 @@ class Workdir:
         Raises:
             UserError: The directory holds a run of another configuration, or cannot be written.
         """
-        try:
-            self.path.mkdir(parents=True, exist_ok=True)
-            if not os.access(self.path, os.W_OK):
-                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+        with self._told():
+            self._make()
             if overwrite:
                 self._remove_run()
             elif self._has_run():
                 self._require_same(config, remedy=_WAY_OUT)
+                self._remove_leftovers()
                 return
             files.write_json(self.config_path, config.to_dict())
-        except FileExistsError as error:
-            raise UserError(f"--workdir={self.path} is a file; name a directory.") from error
-        except OSError as error:
-            raise UserError(f"--workdir={self.path} cannot be used: {_reason(error)}.") from error
 
     def verify(self, config: ml_collections.ConfigDict) -> None:
         """Checks that the directory holds a run of this configuration.
@@ -117,6 +132,20 @@ class Workdir:
             raise UserError(
                 f"{self.config_path} cannot be read: {_reason(error)}\n{_WAY_OUT}"
             ) from error
+
+    @contextlib.contextmanager
+    def _told(self) -> Iterator[None]:
+        try:
+            yield
+        except FileExistsError as error:
+            raise UserError(f"--workdir={self.path} is a file; name a directory.") from error
+        except OSError as error:
+            raise UserError(f"--workdir={self.path} cannot be used: {_reason(error)}.") from error
+
+    def _make(self) -> None:
+        self.path.mkdir(parents=True, exist_ok=True)
+        if not os.access(self.path, os.W_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
 
     def _require_same(self, config: ml_collections.ConfigDict, *, remedy: str) -> None:
         differences = _differences(self.read_config(), config)
@@ -147,7 +176,15 @@ class Workdir:
             self.figures_dir,
         ]
 
+    def _remove_leftovers(self) -> None:
+        """Removes the unfinished files of a killed run."""
+        files.remove_passing(self.path)
+        files.remove_passing(self.figures_dir)
+
     def _remove_run(self) -> None:
+        self._remove_leftovers()
+        # First, so that a half-removed run is never taken for a whole one of this configuration.
+        self.config_path.unlink(missing_ok=True)
         for path in self._files_of_run():
             if path.is_dir() and not path.is_symlink():
                 shutil.rmtree(path)

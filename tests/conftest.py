@@ -1,9 +1,12 @@
 """What holds for every test: strict JAX, isolated caches, reproducible properties, real data.
 
-Warnings are errors by setup.cfg.
+Warnings are errors by setup.cfg. Real data comes from two variables: $ROUTING_JAX_DATA_DIR holds
+prepared sets, $ROUTING_JAX_ORIGINALS_DIR one folder per set with its original files, as
+`routing_jax.data.prepare --from` takes them. No test asks the network.
 """
 
 import os
+import socket
 import tempfile
 from pathlib import Path
 
@@ -22,7 +25,10 @@ hypothesis.settings.register_profile(
 hypothesis.settings.load_profile("routing_jax_ci" if os.environ.get("CI") else "routing_jax")
 
 _SCRATCH = pytest.StashKey[tempfile.TemporaryDirectory]()
-_REAL_DATA_DIR = pytest.StashKey[str | None]()
+_NOBODY = pytest.StashKey[socket.socket]()
+_VARIABLES = {"real_data": "ROUTING_JAX_DATA_DIR", "originals": "ROUTING_JAX_ORIGINALS_DIR"}
+"""By the marker of the tests that need what they name."""
+_DIRECTORIES = pytest.StashKey[dict[str, str | None]]()
 _PRIVATE_DIRS = ("XDG_CACHE_HOME", "XDG_CONFIG_HOME", "MPLCONFIGDIR", "TFDS_DATA_DIR")
 
 
@@ -43,11 +49,23 @@ def pytest_configure(config: pytest.Config) -> None:
         directory.mkdir()
         os.environ[name] = str(directory)
     # Only tests that ask for real data may see it; the others test what happens without.
-    config.stash[_REAL_DATA_DIR] = os.environ.pop("ROUTING_JAX_DATA_DIR", None)
+    config.stash[_DIRECTORIES] = {
+        marker: os.environ.pop(name, None) for marker, name in _VARIABLES.items()
+    }
+    _close_the_network(config)
+
+
+def _close_the_network(config: pytest.Config) -> None:
+    """Has downloads ask a port of this machine that nobody listens on, and no proxy."""
+    nobody = config.stash[_NOBODY] = socket.socket()
+    nobody.bind(("127.0.0.1", 0))
+    os.environ["ROUTING_JAX_MIRROR"] = f"http://127.0.0.1:{nobody.getsockname()[1]}"
+    os.environ["no_proxy"] = "127.0.0.1"
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
     """Removes the private directories."""
+    config.stash[_NOBODY].close()
     config.stash[_SCRATCH].cleanup()
 
 
@@ -65,19 +83,42 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 @pytest.fixture
 def real_data_dir(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The user's $ROUTING_JAX_DATA_DIR, set again; for tests marked real_data("<set>", ...)."""
-    if request.node.get_closest_marker("real_data") is None:
-        pytest.fail("mark the test with real_data to use real_data_dir", pytrace=False)
-    directory = request.config.stash[_REAL_DATA_DIR]
-    monkeypatch.setenv("ROUTING_JAX_DATA_DIR", directory)
-    return Path(directory)
+    directory = _directory(request, "real_data")
+    monkeypatch.setenv("ROUTING_JAX_DATA_DIR", str(directory))
+    return directory
+
+
+@pytest.fixture
+def originals_dir(request: pytest.FixtureRequest) -> Path:
+    """The user's $ROUTING_JAX_ORIGINALS_DIR; for tests marked originals("<set>", ...)."""
+    return _directory(request, "originals")
+
+
+def _directory(request: pytest.FixtureRequest, marker: str) -> Path:
+    if request.node.get_closest_marker(marker) is None:
+        pytest.fail(f"mark the test with {marker} to use this directory", pytrace=False)
+    return Path(request.config.stash[_DIRECTORIES][marker])
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The work directory of a finished tiny run; tests leave it as it is."""
+    from tiny_runs import TINY, start
+
+    workdir = tmp_path_factory.mktemp("runs") / "finished"
+    assert start(workdir, *TINY) == 0
+    return workdir
 
 
 def _missing_real_data(item: pytest.Item) -> str | None:
-    marker = item.get_closest_marker("real_data")
-    if marker is None:
-        return None
-    directory = item.config.stash[_REAL_DATA_DIR]
-    if not directory:
-        return "ROUTING_JAX_DATA_DIR is not set"
-    missing = [name for name in marker.args if not (Path(directory) / name).is_dir()]
-    return f"ROUTING_JAX_DATA_DIR has no {', '.join(missing)}" if missing else None
+    for name, variable in _VARIABLES.items():
+        marker = item.get_closest_marker(name)
+        directory = item.config.stash[_DIRECTORIES][name]
+        if marker is None:
+            continue
+        if not directory:
+            return f"{variable} is not set"
+        missing = [name for name in marker.args if not (Path(directory) / name).is_dir()]
+        if missing:
+            return f"{variable} has no {', '.join(missing)}"
+    return None

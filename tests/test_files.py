@@ -73,3 +73,22 @@ def test_what_json_has_no_word_for_is_refused_and_nothing_written(tmp_path):
     with pytest.raises(TypeError, match="not JSON serializable"):
         files.write_json(tmp_path / "a.json", {"a": object()})
     assert os.listdir(tmp_path) == []
+
+
+def test_what_killed_writers_left_is_removed_and_nothing_else(tmp_path):
+    with files.atomic_path(tmp_path / "a.json") as passing:
+        passing.write_text("half")
+        left = passing.name
+    names = [left, ".figure.0123abcd.tmp.png", ".config.0123abcd.tmp"]
+    mine = ["a.tmp", ".a.tmp", ".hidden", ".b.0123.tmp.png"]
+    for name in (*names, *mine):
+        (tmp_path / name).write_text("")
+    files.remove_passing(tmp_path)
+    assert sorted(os.listdir(tmp_path)) == sorted([*mine, "a.json"])
+    files.remove_passing(tmp_path / "nowhere")
+
+
+def test_an_error_names_the_file_it_is_about(tmp_path):
+    with pytest.raises(OSError) as caught, files.naming(tmp_path / "a.txt"):
+        raise OSError(28, "No space left on device")
+    assert caught.value.filename == str(tmp_path / "a.txt")

@@ -1,57 +1,15 @@
 """Whole runs from the command line, in this process: what they write, print, resume and refuse."""
 
-import json
-import os
 import re
 import signal
-from pathlib import Path
 
 import numpy as np
 import pytest
+from tiny_runs import ROOT, TINY, read, start, stop_after
 
 import launch
-from routing_jax.reporting.progress import Progress
 from routing_jax.reporting.routing_file import read_routing
-
-ROOT = Path(launch.__file__).parent
-TINY = (
-    "--config.model.encoder=flatten",
-    "--config.model.width=16",
-    "--config.training.steps=12",
-    "--config.training.eval_every=4",
-    "--config.training.checkpoint_every=5",
-    "--config.training.examples_per_task=8",
-)
-
-
-def start(workdir: Path, *arguments: str, experiment: str = "mnist_mtl.py:digits") -> int:
-    program = str(ROOT / "launch.py")
-    config = f"--config={ROOT / 'experiments' / experiment}"
-    return launch.main([program, config, f"--workdir={workdir}", *arguments])
-
-
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The work directory of a finished tiny run."""
-    workdir = tmp_path_factory.mktemp("runs") / "finished"
-    assert start(workdir, *TINY) == 0
-    return workdir
-
-
-def read(workdir: Path) -> dict:
-    return json.loads((workdir / "results.json").read_text())
-
-
-def stop_after(monkeypatch: pytest.MonkeyPatch, step: int, number: signal.Signals) -> None:
-    """Sends this process a signal when the run reports `step` or later."""
-    update = Progress.update
-
-    def update_and_signal(self, report):
-        update(self, report)
-        if report.step >= step:
-            os.kill(os.getpid(), number)
-
-    monkeypatch.setattr(Progress, "update", update_and_signal)
+from routing_jax.workdir import Workdir
 
 
 def test_a_run_writes_what_it_promises(finished):
@@ -95,6 +53,7 @@ def test_results_follow_the_contract(finished):
     assert results["parameters"] == 10 * (1040 + 272 + 34) + 300
     seconds = results["seconds"]
     assert 0 < seconds["first_step"] < seconds["total"]
+    assert 0 < seconds["save"] < seconds["total"]
     assert results["examples_per_second"] == pytest.approx(80 / seconds["per_step"])
     assert {"config", "command", "versions", "device", "git_commit"} <= results.keys()
 
@@ -154,6 +113,12 @@ def test_a_stopped_run_resumes_to_the_same_result(
     assert (workdir / "metrics.jsonl").read_text() == (finished / "metrics.jsonl").read_text()
     resumed, whole = (read_routing(path / "routing.npz") for path in (workdir, finished))
     np.testing.assert_array_equal(resumed.probabilities, whole.probabilities)
+
+
+def test_a_run_may_be_evaluated_while_it_trains(finished, capsys):
+    with Workdir(finished).held():
+        assert launch.main(["launch.py", "--mode=evaluate", f"--workdir={finished}"]) == 0
+    assert "checkpoint of step 12" in capsys.readouterr().out
 
 
 def test_a_directory_of_another_configuration_is_refused(finished, capsys):

@@ -1,10 +1,12 @@
 """From the `data` part of a configuration to the task set that training uses."""
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
+from ml_collections import ConfigDict
 
-from routing_jax.data import sources, tasks
+from routing_jax.data import progress, sources, tasks
 from routing_jax.data.sources import LabelledImages, Say
 from routing_jax.errors import UserError
 from routing_jax.types import MultiTaskData
@@ -38,7 +40,7 @@ class TaskSet:
         return self.train.images.shape[1:]
 
 
-def load(data_config: object, *, say: Say) -> TaskSet:
+def load(data_config: ConfigDict, *, say: Say) -> TaskSet:
     """Loads the data set that `data_config` (the `data` part of a configuration) names.
 
     Args:
@@ -77,27 +79,48 @@ def hold_out(images: LabelledImages, fraction: float) -> tuple[LabelledImages, L
     return images.subset(np.flatnonzero(~held)), images.subset(np.flatnonzero(held))
 
 
-def _splits(data_config: object, say: Say) -> tuple[dict[str, LabelledImages], bool]:
+def _splits(data_config: ConfigDict, say: Say) -> tuple[dict[str, LabelledImages], bool]:
     """Both splits, and whether they are the embedded fallback."""
     name = data_config.name
     if name == "digits":
         return sources.embedded_digits(), False
+    why = ""
     folder = sources.find_prepared(name, data_config.dir)
+    if folder is None and _may_fall_back(data_config):
+        why = _from_network(data_config, say)
+        folder = sources.find_prepared(name, data_config.dir)
     if folder is not None:
         return sources.read_prepared(name, folder, cache_dir=data_config.cache_dir, say=say), False
-    looked = ", ".join(str(path) for path in sources.search_path(data_config.dir))
-    advice = (
-        f"The data set {name} is not prepared in any of: {looked}. To get it, install TensorFlow "
-        f"beside tensorflow-datasets in any environment and run: tfds build {name}. Then name its "
-        "directory with --config.data.dir=DIR or ROUTING_JAX_DATA_DIR=DIR."
-    )
-    if data_config.fallback == "none" or name != "mnist":
+    advice = _advice(name, sources.search_path(data_config.dir), why)
+    if not _may_fall_back(data_config):
         raise UserError(advice)
     say(
         "NOTICE: training on scikit-learn's embedded digits (1,797 real 8x8 images), not on MNIST. "
         + advice
     )
     return sources.embedded_digits(), True
+
+
+def _may_fall_back(data_config: ConfigDict) -> bool:
+    return data_config.name == "mnist" and data_config.fallback != "none"
+
+
+def _from_network(data_config: ConfigDict, say: Say) -> str:
+    """Prepares MNIST where it is looked for first, if the network has it; returns why not."""
+    from routing_jax.data.preparation import mnist_from_network
+
+    data_dir = sources.search_path(data_config.dir)[0]
+    return mnist_from_network(data_dir, say=say, report=progress.lines(say))
+
+
+def _advice(name: str, looked: list[Path], why: str) -> str:
+    places = ", ".join(str(path) for path in looked)
+    return (
+        f"The data set {name} is not prepared in any of: {places}{why and '; '}{why}. To prepare "
+        f"it, run: python -m routing_jax.data.prepare {name} (it downloads the original files; "
+        "--from=DIR takes them from a directory, --data_dir=DIR says where to prepare the set). "
+        "Another place is named with --config.data.dir=DIR or ROUTING_JAX_DATA_DIR=DIR."
+    )
 
 
 def _task_major(images: LabelledImages, kind: str) -> MultiTaskData:

@@ -48,7 +48,12 @@ class _Features:
     superclass: str | None = None
 
 
-_TFDS_SETS = {"mnist": _Features(), "cifar100": _Features("label", "coarse_label")}
+_TFDS_SETS = {
+    "mnist": _Features(),
+    "fashion_mnist": _Features(),
+    "usps": _Features(),
+    "cifar100": _Features("label", "coarse_label"),
+}
 
 
 def find_prepared(name: str, data_dir: str) -> Path | None:

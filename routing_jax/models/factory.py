@@ -5,6 +5,7 @@ from typing import NamedTuple
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from ml_collections import ConfigDict
 
 from routing_jax.blocks import BlockBank, DenseBlock
 from routing_jax.errors import UserError
@@ -33,7 +34,7 @@ class _Layer(NamedTuple):
 
 
 def make_model(
-    config: object, shape: DataShape, *, block_noise: float | jax.Array
+    config: ConfigDict, shape: DataShape, *, block_noise: float | jax.Array
 ) -> RoutingNetwork:
     """Builds the routing network of a validated configuration.
 
@@ -76,7 +77,7 @@ def _encoded_width(encoder: nn.Module, image: tuple[int, ...]) -> int:
     return jax.eval_shape(encode, images).shape[-1]
 
 
-def _layers(model_config: object, features: int, classes: int) -> list[_Layer]:
+def _layers(model_config: ConfigDict, features: int, classes: int) -> list[_Layer]:
     """The D routed layers: `width` units each, the last one the logits."""
     widths = [features, *[model_config.width] * (model_config.depth - 1), classes]
     last = model_config.depth - 1

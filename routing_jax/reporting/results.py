@@ -44,7 +44,7 @@ class SecondsRecord:
         first_step: from the command to the first training step.
         train: spent in training steps and the evaluations among them.
         per_step: of `train`, for one step.
-        save: spent writing checkpoints; no part of `train`.
+        save: training waited for checkpoints; no part of `train`.
     """
 
     total: float

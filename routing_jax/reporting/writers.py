@@ -1,14 +1,14 @@
 """Metrics as they arise: a JSON line for each record, and the same scalars for TensorBoard."""
 
+import contextlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from tensorboardX import SummaryWriter
-
-from routing_jax.files import to_json, write_text
+from routing_jax.files import naming, to_json, write_text
+from routing_jax.reporting.events import EventsFile
 from routing_jax.workdir import Workdir
 
 
@@ -26,8 +26,9 @@ class MetricsWriter:
         if resume_step is None:
             _remove_events(workdir.tensorboard_dir)
         _keep_records(workdir.metrics_path, resume_step)
-        self._lines = workdir.metrics_path.open("a", encoding="utf-8")
-        self._events = _open_events(workdir.tensorboard_dir, resume_step)
+        self._path = workdir.metrics_path
+        self._lines = self._path.open("a", encoding="utf-8")
+        self._events = EventsFile(workdir.tensorboard_dir, resume_step=resume_step)
 
     def __enter__(self) -> Self:
         return self
@@ -38,40 +39,34 @@ class MetricsWriter:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self.close()
+        # What cannot be written now is not what went wrong first.
+        with contextlib.nullcontext() if error is None else contextlib.suppress(OSError):
+            self.close()
 
     def write(self, step: int, record: Mapping[str, Any]) -> None:
-        """Logs one record; metrics.jsonl is flushed, TensorBoard by and by.
+        """Logs one record; both logs hand it to the system at once.
 
         Args:
             step: training steps done.
             record: numbers, and lists or arrays of numbers, by name. Numbers that are not finite
                 become null in metrics.jsonl and gaps in TensorBoard, where entry i of a list is
                 called `name/i`.
+
+        Raises:
+            OSError: a log cannot be written; the error names it.
         """
         line = to_json({"step": step, **record})
-        self._lines.write(line + "\n")
-        self._lines.flush()
-        for name, value in json.loads(line).items():
-            if name != "step":
-                self._show(name, value, step)
-
-    def flush(self) -> None:
-        """Brings everything written so far to disk."""
-        self._lines.flush()
-        self._events.flush()
+        with naming(self._path):
+            self._lines.write(line + "\n")
+            self._lines.flush()
+        scalars = dict(_scalars(json.loads(line)))
+        scalars.pop("step")
+        self._events.write(step, scalars)
 
     def close(self) -> None:
-        """Flushes and closes both logs."""
-        self._lines.close()
-        self._events.close()
-
-    def _show(self, name: str, value: Any, step: int) -> None:
-        if isinstance(value, list):
-            for i, entry in enumerate(value):
-                self._show(f"{name}/{i}", entry, step)
-        elif isinstance(value, int | float):
-            self._events.add_scalar(name, value, step)
+        """Closes both logs."""
+        with contextlib.closing(self._events), naming(self._path):
+            self._lines.close()
 
 
 def read_records(path: Path) -> list[dict[str, Any]]:
@@ -96,12 +91,13 @@ def _keep_records(path: Path, last_step: int | None) -> None:
     write_text(path, "".join(kept))
 
 
-def _open_events(folder: Path, resume_step: int | None) -> SummaryWriter:
-    if resume_step is None:
-        return SummaryWriter(str(folder))
-    # The suffix keeps a resumed run from overwriting events written in the same second.
-    suffix = f".after-{resume_step}"
-    return SummaryWriter(str(folder), purge_step=resume_step + 1, filename_suffix=suffix)
+def _scalars(values: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
+    """The numbers among the values; those of a list get its name and their place in it."""
+    for name, value in values.items():
+        if isinstance(value, list):
+            yield from _scalars({f"{name}/{i}": entry for i, entry in enumerate(value)})
+        elif value is not None:
+            yield name, value
 
 
 def _remove_events(folder: Path) -> None:

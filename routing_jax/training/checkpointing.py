@@ -1,95 +1,235 @@
-"""Checkpoints of a run, written by Orbax."""
+"""Checkpoints of a run: arrays by Orbax, everything else as JSON.
 
+Loading one executes nothing it holds: Orbax reads numbers into arrays whose tree, shapes and types
+this program names itself, and JSON has no code. Nothing here is ever pickled.
+"""
+
+import contextlib
+import os
+import re
+import shutil
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
+from typing import Any, NamedTuple, Self
 
 import jax
+import numpy as np
 import orbax.checkpoint as ocp
 
-from routing_jax.errors import UserError
+from routing_jax.errors import RunError, UserError
+from routing_jax.training.manifest import DamagedError, read_manifest, write_manifest
 from routing_jax.training.pace import Elapsed
 from routing_jax.training.state import TrainState
 
 _KEPT = 2
 """Checkpoints kept: the newest, and the one before in case the newest is damaged."""
+_UNFINISHED = "unfinished"
+"""Below it checkpoints are written, and removed: under their own names they are always whole."""
+
+
+class Restored(NamedTuple):
+    """What a checkpoint held."""
+
+    state: TrainState
+    elapsed: Elapsed
+    step: int
+    damaged: tuple[str, ...]
+    """A line for each newer checkpoint that could not be used."""
 
 
 class Checkpoints:
     """The checkpoints below a directory; each appears whole or not at all.
 
-    Saving waits until everything is written: the state's buffers are donated to the next segment
-    and must not be read behind its back.
+    A copy of the state is written while training goes on. As a context manager it waits at the end
+    of the block for what is being written.
+
+    Args:
+      directory: of the checkpoints; nothing is created before the first is saved.
+      dataset: name of the data set the run really uses; a checkpoint of another one is refused.
     """
 
     def __init__(self, directory: Path, *, dataset: str) -> None:
-        """Opens the directory, creating it if need be.
-
-        Args:
-          directory: of the checkpoints.
-          dataset: name of the data set the run really uses; a checkpoint of another one is refused.
-        """
+        self._directory = directory.absolute()
         self._dataset = dataset
-        options = ocp.CheckpointManagerOptions(
-            max_to_keep=_KEPT, create=False, enable_async_checkpointing=False
-        )
-        directory.mkdir(parents=True, exist_ok=True)
-        self._manager = ocp.CheckpointManager(directory.resolve(), options=options)
+        self._writer = ThreadPoolExecutor(max_workers=1, thread_name_prefix="checkpoints")
+        self._writing: Future[None] | None = None
 
-    def __enter__(self) -> "Checkpoints":
+    def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *exception: object) -> None:
-        self._manager.close()
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        # What cannot be written now is not what went wrong first.
+        with contextlib.nullcontext() if error is None else contextlib.suppress(RunError):
+            self.finish()
 
     def latest_step(self) -> int | None:
-        """The step of the newest checkpoint, or None."""
-        return self._manager.latest_step()
+        """The step of the newest checkpoint, or None; it may be damaged."""
+        return max(self._steps(), default=None)
 
     def save(self, state: TrainState, elapsed: Elapsed) -> None:
-        """Saves a state; one that is already saved at this step is left as it is."""
+        """Begins to save a state; one that is already saved at this step is left as it is.
+
+        Raises:
+          RunError: the checkpoint before cannot be written; the older ones stay as they are.
+        """
+        self.finish()
         step = int(state.step)
         if step == self.latest_step():
             return
-        items = ocp.args.Composite(
-            state=ocp.args.StandardSave(state),
-            origin=ocp.args.JsonSave({"dataset": self._dataset, "elapsed": elapsed._asdict()}),
-        )
-        self._manager.save(step, args=items)
+        # The state's buffers are donated to the next segment: nothing may look at them any more.
+        copy = jax.tree.map(np.array, jax.device_get(state))
+        self._writing = self._writer.submit(self._write, step, copy, elapsed)
 
-    def restore(self, like: TrainState) -> tuple[TrainState, Elapsed]:
-        """Restores the newest checkpoint.
+    def check(self) -> None:
+        """Raises the RunError of the checkpoint being written, if it has failed by now."""
+        if self._writing is not None and self._writing.done():
+            self.finish()
+
+    def finish(self) -> None:
+        """Waits for the checkpoint being written, if there is one.
+
+        Raises:
+          RunError: it cannot be written; the older ones stay as they are.
+        """
+        writing, self._writing = self._writing, None
+        if writing is not None:
+            writing.result()
+
+    def restore(self, like: TrainState) -> Restored:
+        """Restores the newest checkpoint that is whole.
 
         Args:
           like: a state of the same shapes and types, real or of `jax.ShapeDtypeStruct`.
 
         Raises:
-          UserError: there is no checkpoint, it is of another data set, or it cannot be restored.
+          UserError: there is no checkpoint, none is whole, or it is of another data set or network.
         """
-        step = self.latest_step()
-        if step is None:
+        damaged = []
+        for step in reversed(self._steps()):
+            try:
+                content = read_manifest(self._directory / str(step))
+                self._require_same(content, like, step)
+                state = self._read(step, like)
+            except DamagedError as error:
+                damaged.append(f"The checkpoint of step {step:,} is damaged ({error}).")
+                continue
+            return Restored(state, Elapsed(**content["elapsed"]), step, tuple(damaged))
+        if damaged:
             raise UserError(
-                f"There is no checkpoint in {self._manager.directory}: nothing was saved yet. "
-                "Run --mode=train first, or name another --workdir."
+                f"There is no whole checkpoint in {self._directory}. {' '.join(damaged)} "
+                "Start again with --overwrite, or choose another --workdir."
             )
-        origin = self._manager.restore(
-            step, args=ocp.args.Composite(origin=ocp.args.JsonRestore())
-        ).origin
-        if origin["dataset"] != self._dataset:
-            raise UserError(
-                f"The run in {self._manager.directory.parent} was trained on {origin['dataset']}, "
-                f"but the data found now is {self._dataset}. Name the directory of "
-                f"{origin['dataset']} with --config.data.dir, or choose another --workdir."
-            )
+        raise UserError(
+            f"There is no checkpoint in {self._directory}: nothing was saved yet. "
+            "Run --mode=train first, or name another --workdir."
+        )
+
+    def remove_after(self, step: int) -> None:
+        """Removes the checkpoints behind `step`."""
+        for newer in self._steps():
+            if newer > step:
+                self._remove(newer)
+
+    def remove_unfinished(self) -> None:
+        """Removes what a killed run was writing or removing; only for the one that trains."""
+        shutil.rmtree(self._directory / _UNFINISHED, ignore_errors=True)
+
+    def _steps(self) -> list[int]:
+        if not self._directory.is_dir():
+            return []
+        names = [path.name for path in self._directory.iterdir()]
+        return sorted(int(name) for name in names if re.fullmatch("[0-9]+", name))
+
+    def _write(self, step: int, state: TrainState, elapsed: Elapsed) -> None:
+        """Runs in the writing thread, one at a time."""
+        try:
+            self._add(step, state, elapsed)
+            for old in self._steps()[:-_KEPT]:
+                self._remove(old)
+        except Exception as error:  # Orbax raises whatever its storage layers raise
+            self.remove_unfinished()
+            raise RunError(
+                f"The checkpoint of step {step:,} cannot be written to {self._directory}: "
+                f"{_reason(error)}. {self._last()}"
+            ) from error
+
+    def _add(self, step: int, state: TrainState, elapsed: Elapsed) -> None:
+        self.remove_unfinished()
+        folder = self._directory / _UNFINISHED / str(step)
+        folder.mkdir(parents=True)
+        with ocp.Checkpointer(ocp.StandardCheckpointHandler()) as checkpointer:
+            checkpointer.save(folder / "state", args=ocp.args.StandardSave(state))
+        content = {
+            "dataset": self._dataset,
+            "elapsed": elapsed._asdict(),
+            "arrays": _shapes(state),
+        }
+        write_manifest(folder, content)
+        folder.rename(self._directory / str(step))
+        self.remove_unfinished()
+
+    def _read(self, step: int, like: TrainState) -> TrainState:
         sharding = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
         target = jax.tree.map(
             lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding), like
         )
-        items = ocp.args.Composite(state=ocp.args.StandardRestore(target))
         try:
-            restored = self._manager.restore(step, args=items)
+            with ocp.Checkpointer(ocp.StandardCheckpointHandler()) as checkpointer:
+                return checkpointer.restore(
+                    self._directory / str(step) / "state", args=ocp.args.StandardRestore(target)
+                )
         except Exception as error:  # Orbax raises whatever its storage layers raise
+            raise DamagedError(_reason(error)) from error
+
+    def _remove(self, step: int) -> None:
+        unfinished = self._directory / _UNFINISHED
+        unfinished.mkdir(exist_ok=True)
+        (self._directory / str(step)).rename(unfinished / f"removed-{step}")
+        self.remove_unfinished()
+
+    def _require_same(self, content: dict[str, Any], like: TrainState, step: int) -> None:
+        if content["dataset"] != self._dataset:
             raise UserError(
-                f"The checkpoint of step {step} in {self._manager.directory} cannot be restored "
-                f"({type(error).__name__}: {error}). Delete its folder to fall back to an older "
-                "one, or start again with --overwrite."
-            ) from error
-        return restored.state, Elapsed(**origin["elapsed"])
+                f"The run in {self._directory.parent} was trained on {content['dataset']}, "
+                f"but the data found now is {self._dataset}. Name the directory of "
+                f"{content['dataset']} with --config.data.dir, or choose another --workdir."
+            )
+        saved, now = content["arrays"], _shapes(like)
+        differing = [name for name in saved | now if saved.get(name) != now.get(name)]
+        if differing:
+            lines = [
+                f"\n  {name}: {saved.get(name, 'nothing')} there, {now.get(name, 'nothing')} now"
+                for name in differing
+            ]
+            raise UserError(
+                f"The checkpoint of step {step:,} in {self._directory} is of another network:"
+                f"{''.join(lines)}\nUse the program and the configuration it was trained with, "
+                "choose another --workdir, or start again with --overwrite."
+            )
+
+    def _last(self) -> str:
+        last = self.latest_step()
+        if last is None:
+            return "Nothing was saved before; the same command starts again."
+        return f"The same command resumes from the last whole one, of step {last:,}."
+
+
+def _shapes(state: TrainState) -> dict[str, str]:
+    """The arrays of a state by path, such as "params.router.policy": "float32[10,3,10]"."""
+    leaves = jax.tree_util.tree_leaves_with_path(state)
+    return {
+        jax.tree_util.keystr(path, simple=True, separator="."): jax.core.ShapedArray(
+            leaf.shape, leaf.dtype
+        ).str_short()
+        for path, leaf in leaves
+    }
+
+
+def _reason(error: Exception) -> str:
+    """The system's word for what went wrong, else the first line of the message."""
+    told = re.search("os_error_code='([0-9]+)'", str(error))
+    if told:
+        return os.strerror(int(told[1]))
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    return f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"

@@ -1,7 +1,9 @@
 """The host's side of training: compiled segments, and writing, saving and showing between them."""
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple, Protocol
 
 import jax
@@ -9,14 +11,16 @@ import jax.numpy as jnp
 import numpy as np
 
 from routing_jax.data.loading import TaskSet
+from routing_jax.errors import RunError
 from routing_jax.reporting.progress import Progress
 from routing_jax.reporting.progress_line import ProgressReport
 from routing_jax.reporting.writers import MetricsWriter
 from routing_jax.training.checkpointing import Checkpoints
+from routing_jax.training.compilation import cached_compilations
 from routing_jax.training.pace import Pace, Schedule, Stopwatch
 from routing_jax.training.program import Program, SegmentReport
 from routing_jax.training.state import Hyperparams, TrainState
-from routing_jax.training.stopping import StopRequest
+from routing_jax.training.stopping import Stops
 from routing_jax.types import MultiTaskData
 
 
@@ -29,6 +33,11 @@ class Run:
     tasks: TaskSet
     schedule: Schedule
     examples_per_task: int
+
+    @cached_property
+    def init(self) -> Callable[..., TrainState]:
+        """`program.init`, compiled; traced once, whether for its shapes or its values."""
+        return jax.jit(self.program.init)
 
     @property
     def task_examples(self) -> int:
@@ -66,10 +75,10 @@ def to_device(data: MultiTaskData) -> MultiTaskData:
 
 def abstract_state(run: Run) -> TrainState:
     """Shapes and types of the state, without computing it."""
-    return jax.eval_shape(run.program.init, run.hyper, run.tasks.train)
+    return run.init.eval_shape(run.hyper, run.tasks.train)
 
 
-def train(run: Run, state: TrainState | None, outputs: Outputs, stop: StopRequest) -> Outcome:
+def train(run: Run, state: TrainState | None, outputs: Outputs, stops: Stops) -> Outcome:
     """Trains to the end of the run, or until a stop is asked for; saves the state either way.
 
     Args:
@@ -77,20 +86,35 @@ def train(run: Run, state: TrainState | None, outputs: Outputs, stop: StopReques
       state: where to go on from, its buffers are given up; None starts at the beginning.
       outputs: receive a record per evaluation, the state at every multiple of `checkpoint_every`,
         and a report per segment.
-      stop: looked at between segments.
+      stops: asked between segments; before the first there is nothing to save.
+
+    Raises:
+      RunError: training has diverged, or a checkpoint cannot be written.
+      OSError: a log cannot be written.
     """
     outputs.progress.phase("compiling the training step")
     began = time.perf_counter()
     train_data, test_data = to_device(run.tasks.train), to_device(run.tasks.test)
-    if state is None:
-        state = jax.jit(run.program.init)(run.hyper, train_data)
-    advance = _compile(run, state, train_data, test_data)
+    with cached_compilations():
+        if state is None:
+            state = run.init(run.hyper, train_data)
+        advance = _compile(run, state, train_data, test_data)
     outputs.stopwatch.compiled(time.perf_counter() - began)
+    with stops.deferred(), outputs.checkpoints:
+        return _train(run, state, advance, outputs, stops)
+
+
+def _train(
+    run: Run, state: TrainState, advance: "_Advance", outputs: Outputs, stops: Stops
+) -> Outcome:
+    """Segment by segment."""
     pace, step, report = Pace(), int(state.step), None
-    while step < run.schedule.total and stop.received is None:
+    while step < run.schedule.total and stops.received is None:
         length = pace.next_length(run.schedule.steps_to_halt(step))
         state, report, seconds = advance(state, steps=length)
         step += length
+        _require_finite(run, report, outputs.checkpoints)
+        outputs.checkpoints.check()
         pace.stepped(length, seconds)
         outputs.stopwatch.stepped(seconds)
         evaluated = run.schedule.evaluates(step)
@@ -103,7 +127,7 @@ def train(run: Run, state: TrainState | None, outputs: Outputs, stop: StopReques
             outputs.progress.update(_progress_report(run, report, pace, evaluated=evaluated))
         if run.schedule.saves(step):
             _save(state, outputs)
-    _save(state, outputs)
+    _save(state, outputs, wait=True)
     return Outcome(state, report)
 
 
@@ -135,10 +159,32 @@ def _compile(
     return advance
 
 
-def _save(state: TrainState, outputs: Outputs) -> None:
-    """Logs first: a resume drops records behind its checkpoint, but cannot make up missing ones."""
-    outputs.writer.flush()
+def _save(state: TrainState, outputs: Outputs, *, wait: bool = False) -> None:
+    """Comes after logging: a resume drops later records, but makes up no missing ones."""
+    began = time.perf_counter()
     outputs.checkpoints.save(state, outputs.stopwatch.read())
+    if wait:
+        outputs.checkpoints.finish()
+    outputs.stopwatch.saved(time.perf_counter() - began)
+
+
+def _require_finite(run: Run, report: SegmentReport, checkpoints: Checkpoints) -> None:
+    """Raises RunError if the segment was not sound; a state like that is never saved."""
+    if report.bad_step == 0 and report.finite:
+        return
+    where = (
+        f"The loss of step {report.bad_step:,} is"
+        if report.bad_step
+        else f"The parameters after step {report.step:,} are"
+    )
+    checkpoints.finish()
+    config, last = run.program.config, checkpoints.latest_step()
+    kept = "Nothing was saved" if last is None else f"The checkpoint of step {last:,} is kept"
+    raise RunError(
+        f"{where} not finite: training has diverged. {kept}. Lower optimizer.learning_rate (now "
+        f"{config.optimizer.learning_rate:g}) or router.learning_rate (now "
+        f"{config.router.learning_rate:g}), and train in another --workdir or with --overwrite."
+    )
 
 
 def _progress_report(

@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import optax
 from jax.tree_util import DictKey, tree_map_with_path
+from ml_collections import ConfigDict
 
 from routing_jax.rl import transforms
 from routing_jax.training.state import Hyperparams
@@ -11,7 +12,7 @@ from routing_jax.types import Params
 
 
 def make_optimizer(
-    config: object, hyper: Hyperparams, *, total_steps: int
+    config: ConfigDict, hyper: Hyperparams, *, total_steps: int
 ) -> optax.GradientTransformationExtraArgs:
     """One optimizer for all parameters; `update` takes the batch's `trajectory` as a keyword.
 
@@ -39,7 +40,7 @@ def label_parameters(params: Params) -> Params:
 
 
 def _block_optimizer(
-    optimizer_config: object, hyper: Hyperparams, total_steps: int
+    optimizer_config: ConfigDict, hyper: Hyperparams, total_steps: int
 ) -> optax.GradientTransformation:
     factor = _SCHEDULES[optimizer_config.schedule](total_steps)
 
@@ -53,7 +54,7 @@ def _block_optimizer(
 
 
 def _router_optimizer(
-    router_config: object, hyper: Hyperparams
+    router_config: ConfigDict, hyper: Hyperparams
 ) -> optax.GradientTransformationExtraArgs:
     """WPL on a table; the projection comes last."""
     return optax.chain(

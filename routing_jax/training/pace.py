@@ -36,27 +36,30 @@ class Pace:
     """Measures steps and chooses the length of the next segment.
 
     The first segment is one step, so that the time to the first step is known. It also warms the
-    machine up and is not measured; the second is ten steps, later ones take `SEGMENT_SECONDS`.
-    Lengths are an argument of the compiled segment, not a part of it.
+    machine up: its pace bounds the second, which is at most ten steps, and is then forgotten. Later
+    segments take `SEGMENT_SECONDS`. Lengths are an argument of the compiled segment, not a part of
+    it.
     """
 
     def __init__(self) -> None:
         self.seconds_per_step: float | None = None
         """Of the newest segments; None before the second."""
-        self._warm = False
+        self._first: float | None = None  # seconds of the first step
         self._evaluation = 0.0  # seconds of the newest evaluation
 
     def next_length(self, steps_to_halt: int) -> int:
         """Steps of the next segment, at least 1 and at most `steps_to_halt`, which is positive."""
+        if self._first is None:
+            return 1
         if self.seconds_per_step is None:
-            return min(steps_to_halt, 10) if self._warm else 1
-        length = round(SEGMENT_SECONDS / max(self.seconds_per_step, 1e-6))
+            steps_to_halt = min(steps_to_halt, 10)
+        length = round(SEGMENT_SECONDS / max(self.seconds_per_step or self._first, 1e-6))
         return max(1, min(steps_to_halt, length))
 
     def stepped(self, steps: int, seconds: float) -> None:
         """Takes in a segment; the newest counts for half, so that the pace follows the machine."""
-        if not self._warm:
-            self._warm = True
+        if self._first is None:
+            self._first = seconds / steps
             return
         newest = seconds / steps
         before = self.seconds_per_step
@@ -85,6 +88,8 @@ class Elapsed(NamedTuple):
     """In training steps and evaluations."""
     evaluation: float = 0.0
     """In evaluations."""
+    save: float = 0.0
+    """Waiting for checkpoints; they are written while training goes on."""
 
 
 class Stopwatch:
@@ -116,6 +121,10 @@ class Stopwatch:
         self._elapsed = self._elapsed._replace(
             train=self._elapsed.train + seconds, evaluation=self._elapsed.evaluation + seconds
         )
+
+    def saved(self, seconds: float) -> None:
+        """Takes in a wait for a checkpoint, which itself holds the time of those before."""
+        self._elapsed = self._elapsed._replace(save=self._elapsed.save + seconds)
 
     def read(self) -> Elapsed:
         """The times up to now."""

@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+from ml_collections import ConfigDict
 
 from routing_jax.data.sampling import draw_batch
 from routing_jax.models.factory import DataShape, make_model
@@ -28,6 +29,10 @@ class SegmentReport(NamedTuple):
     """What the host learns of a segment; scalars unless a shape is given."""
 
     step: jax.Array
+    bad_step: jax.Array
+    """int32, the first step since the last evaluation whose loss was not finite; 0 for none."""
+    finite: jax.Array
+    """bool, whether all parameters are finite."""
     train_loss: jax.Array
     """Mean cross-entropy in nats since the last evaluation."""
     train_accuracy: jax.Array
@@ -51,7 +56,7 @@ class Program:
       total_steps: length of the run.
     """
 
-    config: object
+    config: ConfigDict
     shape: DataShape
     total_steps: int
 
@@ -136,6 +141,10 @@ class Program:
         steps = jnp.maximum(state.tally.steps, 1)
         return SegmentReport(
             step=state.step,
+            bad_step=state.tally.bad_step,
+            finite=jnp.all(
+                jnp.stack([jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(state.params)])
+            ),
             train_loss=state.tally.loss / steps,
             train_accuracy=state.tally.accuracy / steps,
             policy_entropy=policy_entropy(routing).mean(0),

@@ -59,6 +59,7 @@ def run_record(
             first_step=elapsed.first_step,
             train=elapsed.train,
             per_step=per_step,
+            save=elapsed.save,
         ),
         examples_per_second=planned.task_examples / per_step,
         parameters=sum(leaf.size for leaf in jax.tree.leaves(state.params)),

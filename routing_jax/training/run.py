@@ -1,39 +1,43 @@
 """A whole run: from a checked command to the table at its end."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 
 import jax
 import numpy as np
-from absl import logging
 from rich.console import Console
 
 from routing_jax.cli import Command
 from routing_jax.data import loading
-from routing_jax.data.cache import user_cache_dir
-from routing_jax.errors import UserError
+from routing_jax.errors import RunError, UserError
 from routing_jax.models.factory import DataShape
 from routing_jax.reporting import figures, results, routing_file, summary
 from routing_jax.reporting.progress import Progress
 from routing_jax.reporting.writers import MetricsWriter
 from routing_jax.training import loop
 from routing_jax.training.checkpointing import Checkpoints
+from routing_jax.training.compilation import cached_compilations
 from routing_jax.training.evaluation import Evaluation
+from routing_jax.training.memory import require_memory
 from routing_jax.training.pace import Elapsed, Schedule, Stopwatch
 from routing_jax.training.program import Program
+from routing_jax.training.quiet import quiet_libraries
 from routing_jax.training.record import run_record
 from routing_jax.training.state import TrainState, hyperparams
-from routing_jax.training.stopping import EXIT_CODES, stop_on_signals
+from routing_jax.training.stopping import Stops
 from routing_jax.workdir import Workdir
 
 _MOST_EXAMPLES = 2**31 - 1
 """Examples of a task that a run can draw: their positions are int32."""
 
 
-def run(command: Command, *, started: float) -> int:
+def run(command: Command, stops: Stops, *, started: float) -> int:
     """Trains or evaluates, as the command says.
 
     Args:
       command: the checked command; its work directory is claimed.
+      stops: the answers to signals.
       started: when the command began, as `time.monotonic()` tells it.
 
     Returns:
@@ -41,23 +45,20 @@ def run(command: Command, *, started: float) -> int:
 
     Raises:
       UserError: something outside the program has to be mended first.
+      RunError: the run had begun and cannot go on.
     """
-    cache_compilations()
-    # Libraries' hints on how to install them better are not for the user of a run.
-    logging.set_verbosity(logging.ERROR)
     console = Console()
-    tasks = loading.load(command.config.data, say=partial(_say, console))
-    planned = make_run(command.config, tasks)
-    with Checkpoints(command.workdir.checkpoint_dir, dataset=tasks.name) as checkpoints:
+    with quiet_libraries():
+        tasks = loading.load(command.config.data, say=partial(_say, console))
+        planned = make_run(command.config, tasks)
+        checkpoints = Checkpoints(command.workdir.checkpoint_dir, dataset=tasks.name)
         if command.mode == "evaluate":
             return _evaluate(command, planned, checkpoints, console)
-        return _train(command, planned, checkpoints, console, started)
-
-
-def cache_compilations() -> None:
-    """Keeps compiled programs between processes, below the user's cache directory."""
-    jax.config.update("jax_compilation_cache_dir", str(user_cache_dir() / "compilation"))
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
+        if _is_finished(command.workdir, planned, checkpoints):
+            return _show_again(command.workdir, console)
+        require_memory(planned)
+        with _told_by_path(checkpoints):
+            return _train(command, planned, checkpoints, console, stops, started)
 
 
 def make_run(config: object, tasks: loading.TaskSet) -> loop.Run:
@@ -85,41 +86,81 @@ def make_run(config: object, tasks: loading.TaskSet) -> loop.Run:
     )
 
 
+def _is_finished(workdir: Workdir, planned: loop.Run, checkpoints: Checkpoints) -> bool:
+    return checkpoints.latest_step() == planned.schedule.total and workdir.results_path.exists()
+
+
+def _show_again(workdir: Workdir, console: Console) -> int:
+    """Shows the table of a finished run."""
+    _say(console, f"The run in {workdir.path} is finished; --overwrite starts it anew.")
+    _show(results.read_results(workdir.results_path), workdir, console)
+    return 0
+
+
+@contextmanager
+def _told_by_path(checkpoints: Checkpoints) -> Iterator[None]:
+    """Turns a failure to write into a message: a full disk is no fault of the program."""
+    try:
+        yield
+    except OSError as error:
+        last = checkpoints.latest_step()
+        kept = "starts again" if last is None else f"resumes from the checkpoint of step {last:,}"
+        raise RunError(
+            f"{error.filename or 'the output'} cannot be written: {error.strerror or error}. "
+            f"The same command {kept}."
+        ) from error
+
+
 def _train(
-    command: Command, planned: loop.Run, checkpoints: Checkpoints, console: Console, started: float
+    command: Command,
+    planned: loop.Run,
+    checkpoints: Checkpoints,
+    console: Console,
+    stops: Stops,
+    started: float,
 ) -> int:
-    """Trains to the end, from the newest checkpoint if there is one."""
-    workdir, total, done = command.workdir, planned.schedule.total, checkpoints.latest_step()
-    if done == total and workdir.results_path.exists():
-        _say(console, f"The run in {workdir.path} is finished; --overwrite starts it anew.")
-        _show(results.read_results(workdir.results_path), workdir, console)
-        return 0
-    state, elapsed = None, Elapsed()
-    if done is not None:
-        state, elapsed = checkpoints.restore(loop.abstract_state(planned))
+    """Trains to the end, from the newest whole checkpoint if there is one."""
+    workdir, total = command.workdir, planned.schedule.total
+    state, elapsed, done = _resume(planned, checkpoints, console)
     stopwatch = Stopwatch(started, elapsed)
     with (
         MetricsWriter(workdir, resume_step=done) as writer,
         Progress(total, start_step=done or 0, console=console) as progress,
-        stop_on_signals() as stop,
     ):
         outputs = loop.Outputs(writer, checkpoints, progress, stopwatch)
-        outcome = loop.train(planned, state, outputs, stop)
-        if int(outcome.state.step) < total:
-            reached = f"Stopped by {stop.received.name} after step {int(outcome.state.step):,}"
+        outcome = loop.train(planned, state, outputs, stops)
+        if stops.received is not None:
+            reached = f"Stopped by {stops.received.name} after step {int(outcome.state.step):,}"
             progress.say(f"{reached}; everything is saved. The same command resumes the run.")
-            return EXIT_CODES[stop.received]
+            return stops.exit_status
         progress.phase("writing results and figures")
         _write(command, planned, outcome, stopwatch)
     _show(results.read_results(workdir.results_path), workdir, console)
     return 0
 
 
+def _resume(
+    planned: loop.Run, checkpoints: Checkpoints, console: Console
+) -> tuple[TrainState | None, Elapsed, int | None]:
+    """The state to go on from, the time it took, and its step; None where nothing was saved."""
+    checkpoints.remove_unfinished()
+    if checkpoints.latest_step() is None:
+        return None, Elapsed(), None
+    restored = checkpoints.restore(loop.abstract_state(planned))
+    for line in restored.damaged:
+        _say(console, f"{line} Training goes on from step {restored.step:,}.")
+    # Orderly saving needs the steps behind it to be free again; they will be the same.
+    checkpoints.remove_after(restored.step)
+    return restored.state, restored.elapsed, restored.step
+
+
 def _evaluate(
     command: Command, planned: loop.Run, checkpoints: Checkpoints, console: Console
 ) -> int:
-    """Evaluates the newest checkpoint and shows the table; nothing is written."""
-    state, elapsed = checkpoints.restore(loop.abstract_state(planned))
+    """Evaluates the newest whole checkpoint and shows the table; nothing is written."""
+    state, elapsed, _, damaged = checkpoints.restore(loop.abstract_state(planned))
+    for line in damaged:
+        _say(console, line)
     with console.status(f"evaluating step {int(state.step):,}"):
         evaluation = _evaluation_of(planned, state)
     record = run_record(command, planned, state, evaluation, elapsed)
@@ -130,7 +171,8 @@ def _evaluate(
 
 def _evaluation_of(planned: loop.Run, state: TrainState) -> Evaluation:
     test = loop.to_device(planned.tasks.test)
-    return jax.device_get(jax.jit(planned.program.evaluate)(state, planned.hyper, test))
+    with cached_compilations():
+        return jax.device_get(jax.jit(planned.program.evaluate)(state, planned.hyper, test))
 
 
 def _write(

@@ -5,6 +5,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import optax
+from ml_collections import ConfigDict
 
 from routing_jax.rl.rewards import UsageHistory
 from routing_jax.types import Params
@@ -28,7 +29,7 @@ class Hyperparams(NamedTuple):
     block_noise: jax.Array
 
 
-def hyperparams(config: object) -> Hyperparams:
+def hyperparams(config: ConfigDict) -> Hyperparams:
     """The traced values of a validated configuration."""
     router, reward = config.router, config.reward
     values = (
@@ -67,11 +68,13 @@ class Tally(NamedTuple):
     loss: jax.Array
     accuracy: jax.Array
     steps: jax.Array
+    bad_step: jax.Array
+    """int32, the first step whose loss was not finite; 0 if there is none."""
 
 
 def empty_tally() -> Tally:
     """No steps."""
-    return Tally(jnp.zeros(()), jnp.zeros(()), jnp.zeros(()))
+    return Tally(jnp.zeros(()), jnp.zeros(()), jnp.zeros(()), jnp.int32(0))
 
 
 class Snapshots(NamedTuple):

@@ -1,7 +1,9 @@
 """One training step: blocks by the loss along the chosen path, the router by the trajectory."""
 
 import jax
+import jax.numpy as jnp
 import optax
+from ml_collections import ConfigDict
 
 from routing_jax.data.augmentation import augment
 from routing_jax.data.sampling import draw_batch
@@ -12,7 +14,7 @@ from routing_jax.types import Batch, MultiTaskData, Params, Trajectory
 
 
 def train_step(
-    config: object,
+    config: ConfigDict,
     model: RoutingNetwork,
     optimizer: optax.GradientTransformationExtraArgs,
     hyper: Hyperparams,
@@ -61,7 +63,7 @@ def train_step(
         batch_stats=batch_stats,
         optimizer=optimizer_state,
         usage=rewards.remember(state.usage, routed.decisions.actions),
-        tally=_count(state.tally, loss, routed.logits, batch),
+        tally=_count(state.tally, state.step + 1, loss, routed.logits, batch),
     )
 
 
@@ -71,7 +73,7 @@ def variables_of(state: TrainState) -> dict[str, Params]:
 
 
 def _trajectory(
-    reward_config: object,
+    reward_config: ConfigDict,
     model: RoutingNetwork,
     hyper: Hyperparams,
     state: TrainState,
@@ -90,6 +92,9 @@ def _trajectory(
     )
 
 
-def _count(tally: Tally, loss: jax.Array, logits: jax.Array, batch: Batch) -> Tally:
+def _count(
+    tally: Tally, step: jax.Array, loss: jax.Array, logits: jax.Array, batch: Batch
+) -> Tally:
     accuracy = (logits.argmax(-1) == batch.labels).mean()
-    return Tally(tally.loss + loss, tally.accuracy + accuracy, tally.steps + 1)
+    bad_step = jnp.where((tally.bad_step == 0) & ~jnp.isfinite(loss), step, tally.bad_step)
+    return Tally(tally.loss + loss, tally.accuracy + accuracy, tally.steps + 1, bad_step)

@@ -1,17 +1,26 @@
 """From a configuration to a task set: fallback, held-out images, task-major arrays."""
 
+import errno
+import os
+import socket
+import time
+
 import hypothesis
 import numpy as np
 import pytest
 from hypothesis import strategies as st
 
-from routing_jax.data import loading, sources
+from routing_jax.data import download, loading, preparation, sources
 from routing_jax.errors import UserError
 
 ADVICE = (
-    "The data set {name} is not prepared in any of: {looked}. To get it, install TensorFlow beside "
-    "tensorflow-datasets in any environment and run: tfds build {name}. Then name its directory "
-    "with --config.data.dir=DIR or ROUTING_JAX_DATA_DIR=DIR."
+    "The data set {name} is not prepared in any of: {looked}{why}. To prepare it, run: python -m "
+    "routing_jax.data.prepare {name} (it downloads the original files; --from=DIR takes them from "
+    "a directory, --data_dir=DIR says where to prepare the set). Another place is named with "
+    "--config.data.dir=DIR or ROUTING_JAX_DATA_DIR=DIR."
+)
+NOTICE = (
+    "NOTICE: training on scikit-learn's embedded digits (1,797 real 8x8 images), not on MNIST. "
 )
 
 
@@ -40,26 +49,109 @@ def test_the_digits_by_name(data_config):
         np.testing.assert_array_equal(split.labels.sum(0), np.ones(count))  # of one class each
 
 
-def test_without_mnist_the_digits_stand_in_and_that_is_said(data_config, nowhere):
+def test_without_mnist_and_network_the_digits_stand_in_and_that_is_said(data_config, nowhere):
     said = []
     tasks = loading.load(data_config(), say=said.append)
     assert (tasks.name, tasks.embedded_fallback) == ("digits", True)
-    notice = (
-        "NOTICE: training on scikit-learn's embedded digits (1,797 real 8x8 images), not on MNIST. "
-    )
-    assert said == [notice + ADVICE.format(name="mnist", looked=nowhere)]
+    asking, notice = said
+    address = f"{os.environ['ROUTING_JAX_MIRROR']}/mnist/train-images-idx3-ubyte.gz"
+    assert asking == f"MNIST is not prepared; asking {address} (at most 3 s)"
+    why = f"; it cannot be downloaded: [Errno {errno.ECONNREFUSED}] Connection refused"
+    assert notice == NOTICE + ADVICE.format(name="mnist", looked=nowhere, why=why)
+
+
+def test_without_mnist_the_network_is_asked_first(
+    data_config, nowhere, small_mnist, server, tmp_path
+):
+    for path in small_mnist.files:
+        server.files[f"/mnist/{path.name}"] = path.read_bytes()
+    said = []
+    tasks = loading.load(data_config(), say=said.append)
+    assert (tasks.name, tasks.embedded_fallback) == ("mnist", False)
+    assert tasks.train.images.shape == (30, 28, 28, 1)
+    assert said[1] == f"downloading MNIST and preparing it in {tmp_path / 'tfds'}"
+    requests = len(server.requests)
+    loading.load(data_config(), say=silent)
+    assert len(server.requests) == requests
+
+
+@pytest.mark.parametrize("fault", ["other file", "file missing", "data directory"])
+def test_a_download_that_fails_leaves_the_digits(
+    data_config, nowhere, small_mnist, server, tmp_path, monkeypatch, fault
+):
+    monkeypatch.setattr(preparation, "Patience", lambda **_: download.Patience(2, 0.01))
+    for path in small_mnist.files:
+        server.files[f"/mnist/{path.name}"] = path.read_bytes()
+    last = f"/mnist/{small_mnist.files[-1].name}"
+    if fault == "other file":
+        server.files[last] += b"!"
+    elif fault == "file missing":
+        del server.files[last]
+    else:
+        (tmp_path / "tfds").write_text("in the way")
+    said = []
+    tasks = loading.load(data_config(), say=said.append)
+    assert (tasks.name, tasks.embedded_fallback) == ("digits", True)
+    assert said[-1].startswith(NOTICE)
+    reason = {
+        "other file": f"{last} cannot be downloaded: what arrived does not have the published",
+        "file missing": f"{last} cannot be downloaded: HTTP status 404 Not Found",
+        "data directory": f"{tmp_path / 'tfds'}: mnist cannot be prepared there: ",
+    }[fault]
+    assert reason in said[-1]
+
+
+def test_a_silent_network_delays_the_start_by_no_more_than_the_probe(
+    data_config, nowhere, monkeypatch
+):
+    assert preparation.PROBE_SECONDS <= 3
+    monkeypatch.setattr(preparation, "PROBE_SECONDS", 0.2)
+    with socket.create_server(("127.0.0.1", 0)) as silent_server:
+        address = f"http://127.0.0.1:{silent_server.getsockname()[1]}"
+        monkeypatch.setenv("ROUTING_JAX_MIRROR", address)
+        before = time.monotonic()
+        why = loading._from_network(data_config(), lambda text: None)
+        assert time.monotonic() - before < 1
+    assert why.startswith("it cannot be downloaded: ")
+
+
+def test_a_half_prepared_set_is_named_when_the_digits_stand_in(
+    data_config, nowhere, small_mnist, server, tmp_path
+):
+    for path in small_mnist.files:
+        server.files[f"/mnist/{path.name}"] = path.read_bytes()
+    half = tmp_path / "tfds" / "mnist" / "3.0.1"
+    half.mkdir(parents=True)
+    (half / "mnist-train.array_record-00000-of-00001").write_bytes(b"half")
+    said = []
+    assert loading.load(data_config(), say=said.append).embedded_fallback
+    assert f"{half} is in the place of the prepared set, but is damaged or " in said[-1]
 
 
 def test_without_a_fallback_a_missing_set_is_an_error(data_config, nowhere):
     with pytest.raises(UserError) as caught:
         loading.load(data_config(fallback="none"), say=silent)
-    assert str(caught.value) == ADVICE.format(name="mnist", looked=nowhere)
+    assert str(caught.value) == ADVICE.format(name="mnist", looked=nowhere, why="")
 
 
-def test_nothing_stands_in_for_cifar(data_config, nowhere):
+@pytest.mark.parametrize("name", ["cifar100", "fashion_mnist", "usps"])
+def test_nothing_stands_in_for_other_sets(data_config, nowhere, name):
     with pytest.raises(UserError) as caught:
-        loading.load(data_config(name="cifar100", tasks="superclass"), say=silent)
-    assert str(caught.value) == ADVICE.format(name="cifar100", looked=nowhere)
+        loading.load(data_config(name=name), say=silent)
+    assert str(caught.value) == ADVICE.format(name=name, looked=nowhere, why="")
+
+
+@pytest.mark.parametrize("name", ["fashion_mnist", "usps"])
+def test_one_vs_rest_of_the_other_ten_class_sets(data_config, tmp_path, prepare_tfds, name):
+    labels = np.tile(np.arange(10), 3)
+    images = np.random.default_rng(0).integers(0, 256, (30, 16, 16, 1), dtype=np.uint8)
+    names = {"label": [f"T-shirt/top {i}" for i in range(10)]} if name != "usps" else None
+    splits = {split: (images, {"label": labels}) for split in sources.SPLITS}
+    prepare_tfds(tmp_path / "tfds", name, splits, label_names=names)
+    tasks = loading.load(data_config(name=name), say=lambda text: None)
+    assert (tasks.name, tasks.num_tasks, tasks.num_classes) == (name, 10, 2)
+    assert tasks.task_names[3] == ("3 or not" if name == "usps" else "T-shirt/top 3 or not")
+    np.testing.assert_array_equal(tasks.train.labels.sum(1), np.full(10, 3))
 
 
 def test_a_prepared_set_becomes_tasks(data_config, tmp_path, prepare_tfds):

@@ -26,7 +26,8 @@ def test_the_fields_of_the_contract(make_run):
         "num_test": 10_000,
         "evaluated_on": "test",
     }
-    assert set(results["seconds"]) == {"total", "compile", "first_step", "train", "per_step"}
+    times = {"total", "compile", "first_step", "train", "per_step", "save"}
+    assert set(results["seconds"]) == times
     assert np.shape(results["routing_map"]) == (2, 3, 2)
     assert len(results["curve"]) == 2
     assert len(results["curve"][0][-1]["policy_entropy_per_depth"]) == 2

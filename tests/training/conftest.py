@@ -31,7 +31,7 @@ def tiny_config(**overrides: object) -> ml_collections.ConfigDict:
     return config
 
 
-@pytest.fixture(name="tiny_config")
+@pytest.fixture(name="tiny_config", scope="session")
 def _tiny_config() -> Callable[..., ml_collections.ConfigDict]:
     return tiny_config
 

@@ -30,13 +30,22 @@ def test_evaluations_to_come(step, left):
 def test_segments_grow_to_about_a_second():
     pace = Pace()
     assert pace.next_length(100) == 1
-    pace.stepped(1, 5.0)  # the first step warms up and does not count
+    pace.stepped(1, 0.05)  # the first step warms up and does not count
     assert pace.next_length(100) == 10
     pace.stepped(10, 0.2)
     assert pace.next_length(100) == 50  # 20 ms a step
     assert pace.next_length(7) == 7
     pace.stepped(50, 3.0)  # 60 ms a step: the pace is now (20 + 60) / 2 = 40 ms
     assert pace.next_length(100) == 25
+
+
+def test_a_slow_first_step_keeps_the_second_segment_short():
+    pace = Pace()
+    pace.stepped(1, 0.4)
+    assert pace.next_length(100) == 2
+    pace = Pace()
+    pace.stepped(1, 5.0)
+    assert pace.next_length(100) == 1
 
 
 def test_time_left_counts_steps_and_evaluations():
@@ -50,11 +59,14 @@ def test_time_left_counts_steps_and_evaluations():
 
 
 def test_a_stopwatch_goes_on_from_earlier_starts():
-    before = Elapsed(total=100.0, compile=5.0, first_step=8.0, train=80.0, evaluation=10.0)
+    before = Elapsed(
+        total=100.0, compile=5.0, first_step=8.0, train=80.0, evaluation=10.0, save=1.0
+    )
     watch = Stopwatch(time.monotonic() - 1.0, before)
     watch.compiled(2.0)
     watch.stepped(3.0)
     watch.evaluated(4.0)
+    watch.saved(0.5)
     elapsed = watch.read()
     assert elapsed.total == pytest.approx(101.0, abs=0.5)
-    assert elapsed[1:] == (7.0, 8.0, 87.0, 14.0)
+    assert elapsed[1:] == (7.0, 8.0, 87.0, 14.0, 1.5)

@@ -71,6 +71,17 @@ def test_an_evaluation_empties_the_tally_and_takes_a_snapshot(machine):
     assert float(report.train_loss) > 0
 
 
+def test_the_first_step_whose_loss_is_not_finite_is_remembered(machine):
+    state, report = machine.advance(machine.start(), 3)
+    assert (int(report.bad_step), bool(report.finite)) == (0, True)
+    banks = jax.tree.map(lambda leaf: leaf.at[0].set(jnp.nan), state.params["banks_0"])
+    state = state._replace(params={**state.params, "banks_0": banks})
+    for steps in (0, 2, 1):  # a later segment keeps it
+        state, report = machine.advance(state, steps)
+        assert not report.finite
+        assert int(report.bad_step) == (0 if int(state.step) == 3 else 4)
+
+
 def test_the_report_counts_blocks_and_entropy(machine):
     _, report = machine.advance(machine.start(), 0)
     # Uniform over 4 blocks: log 4 nats. Ties are broken by the lowest index: one block used.

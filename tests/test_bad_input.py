@@ -1,0 +1,272 @@
+"""One table of wrong inputs: each is answered at once, by name, with what is allowed."""
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+import launch
+
+ROOT = Path(__file__).parent.parent
+CONFIG = "--config=experiments/mnist_mtl.py"
+SECONDS_TO_ANSWER = 1.0
+FILES = sorted(str(path.relative_to(ROOT)) for path in (ROOT / "experiments").glob("*.py"))
+EXPERIMENTS = f"the experiments are: {', '.join(FILES)}"
+
+
+WRONG_VALUES = [
+    ("experiment", "a/b", "a name of letters, digits, _ and - (default 'experiment')"),
+    ("experiment", "", "a name of letters, digits, _ and - (default 'experiment')"),
+    ("experiment", "a\n", "a name of letters, digits, _ and - (default 'experiment')"),
+    (
+        "data.name",
+        "minst",
+        "one of: mnist, fashion_mnist, usps, cifar100, digits (default 'mnist')",
+    ),
+    ("data.tasks", "pairs", "one of: one_vs_rest, superclass (default 'one_vs_rest')"),
+    ("data.fallback", "", "one of: digits, none (default 'digits')"),
+    ("data.validation_fraction", 1.0, "a number in [0, 1) (default 0.0)"),
+    ("data.augment", "flip", "one of: none, crop, crop_flip (default 'none')"),
+    ("model.name", "cross_stitch", "one of: routing_network (default 'routing_network')"),
+    ("model.encoder", "resnet", "one of: conv4, flatten (default 'conv4')"),
+    ("model.num_blocks", 0, "an integer >= 1, or None for one per task (default None)"),
+    ("model.depth", 0, "an integer >= 1 (default 3)"),
+    ("model.width", -1, "an integer >= 1 (default 128)"),
+    ("model.bank", "own", "one of: per_depth, shared (default 'per_depth')"),
+    ("model.block_noise", -0.1, "a number in [0, 1] (default 1.0)"),
+    ("model.dtype", "float16", "one of: float32, bfloat16 (default 'float32')"),
+    ("router.agent", "dispatcher", "one of: per_task, single (default 'per_task')"),
+    ("router.policy", "mlp", "one of: tabular (default 'tabular')"),
+    ("router.rule", "sarsa", "one of: wpl (default 'wpl')"),
+    (
+        "router.wpl_convention",
+        "paper",
+        "one of: routing_networks, abdallah_lesser (default 'routing_networks')",
+    ),
+    ("router.decision_per", "batch", "one of: example, task (default 'example')"),
+    ("router.learning_rate", 0.0, "a number > 0 (default 0.1)"),
+    ("router.return_rate", 0.0, "a number in (0, 1] (default 0.05)"),
+    ("router.epsilon", 1.1, "a number in [0, 1] (default 0.0)"),
+    ("router.temperature", 0.0, "a number > 0 (default 1.0)"),
+    ("router.entropy_weight", -1.0, "a number >= 0 (default 0.0)"),
+    ("dispatch.strategy", "fast", "one of: auto, dense, gather, grouped (default 'auto')"),
+    ("reward.final", "f1", "one of: correctness, negative_loss (default 'correctness')"),
+    ("reward.rho", 1.5, "a number in [0, 1] (default 0.0)"),
+    ("reward.rho", -0.1, "a number in [0, 1] (default 0.0)"),
+    ("reward.rho", float("nan"), "a number in [0, 1] (default 0.0)"),
+    ("reward.collaboration", "none", "one of: usage, probability (default 'usage')"),
+    ("reward.usage_window", 0, "an integer >= 1 (default 256)"),
+    ("reward.discount", 2.0, "a number in [0, 1] (default 1.0)"),
+    ("optimizer.name", "lion", "one of: sgd, adam (default 'sgd')"),
+    ("optimizer.learning_rate", float("inf"), "a number > 0 (default 0.05)"),
+    ("optimizer.learning_rate", -0.05, "a number > 0 (default 0.05)"),
+    ("optimizer.momentum", 1.0, "a number in [0, 1) (default 0.9)"),
+    ("optimizer.schedule", "linear", "one of: constant, step, cosine (default 'step')"),
+    ("training.steps", 0, "an integer >= 1, or None for a length in epochs (default 1000)"),
+    ("training.epochs", -3, "an integer >= 1, or None for a length in steps (default None)"),
+    ("training.examples_per_task", 0, "an integer >= 1 (default 16)"),
+    ("training.eval_every", 0, "an integer >= 1 (default 100)"),
+    ("training.checkpoint_every", 0, "an integer >= 1 (default 500)"),
+    ("training.seed", -1, "an integer in [0, 2**32) (default 0)"),
+    ("training.seed", 2**32, "an integer in [0, 2**32) (default 0)"),
+]
+
+
+def one_wrong_value(name, value, advice):
+    """A row of `WRONG_INPUTS`: the arguments, and the message."""
+    message = (
+        "The configuration is wrong in 1 place:\n"
+        f"  {name} = {value!r} is not allowed: set it to {advice}"
+    )
+    return [CONFIG, f"--config.{name}={value}"], message
+
+
+WRONG_INPUTS = {
+    **{
+        f"{name}={value!r}": one_wrong_value(name, value, advice)
+        for name, value, advice in WRONG_VALUES
+    },
+    "no config": (
+        [],
+        f"--config is missing; {EXPERIMENTS}",
+    ),
+    "config without a value": (["--config"], "Missing value for flag --config"),
+    "no such file": (
+        ["--config=experiments/minst.py"],
+        f"--config=experiments/minst.py: there is no such file; {EXPERIMENTS}",
+    ),
+    "no such argument": (
+        [CONFIG + ":cifar"],
+        "--config=experiments/mnist_mtl.py:cifar: there is no argument 'cifar'; "
+        "those that exist: digits, or none at all.",
+    ),
+    "no experiment": (
+        ["--config=launch.py"],
+        "--config=launch.py: the file defines no get_config.",
+    ),
+    "unknown field": (
+        [CONFIG, "--config.reward.roh=0.3"],
+        "--config.reward.roh: there is no such field; did you mean --config.reward.rho?",
+    ),
+    "unknown field, value apart": (
+        ["-config.reward.roh", "0.3", CONFIG],
+        "--config.reward.roh: there is no such field; did you mean --config.reward.rho?",
+    ),
+    "unknown flag form of a field": (
+        [CONFIG, "--noconfig.router.pas_action"],
+        "--config.router.pas_action: there is no such field; "
+        "did you mean --config.router.pass_action?",
+    ),
+    "bare field": (
+        [CONFIG, "--config.rho=0.3"],
+        "--config.rho: there is no such field; did you mean --config.reward.rho?",
+    ),
+    "ambiguous field": (
+        [CONFIG, "--config.learning_rate=0.3"],
+        "--config.learning_rate: there is no such field; did you mean "
+        "--config.router.learning_rate or --config.optimizer.learning_rate?",
+    ),
+    "group of fields": (
+        [CONFIG, "--config.dispatch=dense"],
+        "--config.dispatch: there is no such field; did you mean --config.dispatch.strategy?",
+    ),
+    "field like no other": (
+        [CONFIG, "--config.zzz=1"],
+        "--config.zzz: there is no such field; launch.py --help lists the fields.",
+    ),
+    "text for a number": (
+        [CONFIG, "--config.reward.rho=high"],
+        "--config.reward.rho=high: expected a number.",
+    ),
+    "fraction for an integer": (
+        [CONFIG, "--config.training.steps=1.5"],
+        "--config.training.steps=1.5: expected an integer.",
+    ),
+    "fraction for an integer that may be None": (
+        [CONFIG, "--config.model.num_blocks", "2.5"],
+        "--config.model.num_blocks=2.5: expected an integer.",
+    ),
+    "text for a flag": (
+        [CONFIG, "--config.data.share_images=perhaps"],
+        "--config.data.share_images=perhaps: expected true or false.",
+    ),
+    "value for a negated flag": (
+        [CONFIG, "--noconfig.data.share_images=true"],
+        "--noconfig.data.share_images=true does not take an argument",
+    ),
+    "field without a value": (
+        [CONFIG, "--config.reward.rho"],
+        "Missing value for flag --config.reward.rho",
+    ),
+    "wrong values": (
+        [
+            CONFIG,
+            "--config.reward.rho=1.5",
+            "--config.data.name=minst",
+            "--config.model.width=0",
+            "--config.router.agent=dispatcher",
+            "--config.router.rule=sarsa",
+            "--config.router.learning_rate=-1",
+            "--config.optimizer.learning_rate=nan",
+            "--config.training.epochs=-3",
+        ],
+        "The configuration is wrong in 8 places:\n"
+        "  data.name = 'minst' is not allowed: set it to one of: mnist, fashion_mnist, usps, "
+        "cifar100, digits "
+        "(default 'mnist')\n"
+        "  model.width = 0 is not allowed: set it to an integer >= 1 (default 128)\n"
+        "  router.agent = 'dispatcher' is not allowed: set it to one of: per_task, single "
+        "(default 'per_task')\n"
+        "  router.rule = 'sarsa' is not allowed: set it to one of: wpl (default 'wpl')\n"
+        "  router.learning_rate = -1.0 is not allowed: set it to a number > 0 (default 0.1)\n"
+        "  reward.rho = 1.5 is not allowed: set it to a number in [0, 1] (default 0.0)\n"
+        "  optimizer.learning_rate = nan is not allowed: set it to a number > 0 (default 0.05)\n"
+        "  training.epochs = -3 is not allowed: set it to an integer >= 1, or None for a length "
+        "in steps (default None)",
+    ),
+    "a clash": (
+        [CONFIG, "--config.dispatch.strategy=gather"],
+        "The configuration is wrong in 1 place:\n"
+        "  dispatch.strategy = 'gather' and router.decision_per = 'example' clash: gather applies "
+        "one block per task; set router.decision_per to task or dispatch.strategy to auto",
+    ),
+    "both lengths": (
+        [CONFIG, "--config.training.epochs=1", "--config.training.steps=2"],
+        "training.epochs and training.steps both set the length of training: name only one.",
+    ),
+    "unknown flag": (
+        [CONFIG, "--wrkdir=elsewhere"],
+        "--wrkdir: there is no such flag; did you mean --workdir?",
+    ),
+    "field without its prefix": (
+        [CONFIG, "--reward.rho=0.3"],
+        "--reward.rho: there is no such flag; did you mean --config.reward.rho?",
+    ),
+    "flag like no other": (
+        [CONFIG, "--zzz"],
+        "--zzz: there is no such flag; --help lists the flags.",
+    ),
+    "positional argument": (
+        [CONFIG, "train"],
+        "unexpected argument 'train': write options as --name=value.",
+    ),
+    "unknown mode": (
+        [CONFIG, "--mode=trian"],
+        "--mode=trian: value should be one of <train|evaluate>",
+    ),
+    "evaluate what": (
+        ["--mode=evaluate"],
+        "--mode=evaluate needs the --workdir of a run, or the --config it was trained with.",
+    ),
+    "evaluate nothing": (
+        ["--mode=evaluate", "--workdir=experiments"],
+        "--workdir=experiments holds no run: there is no experiments/config.json.",
+    ),
+    "evaluate and overwrite": (
+        ["--mode=evaluate", CONFIG, "--overwrite"],
+        "--overwrite would remove the run that --mode=evaluate is to evaluate.",
+    ),
+    "a file as work directory": (
+        [CONFIG, "--workdir=launch.py"],
+        "--workdir=launch.py is a file; name a directory.",
+    ),
+    "an empty work directory": (
+        [CONFIG, "--workdir="],
+        "--workdir is empty; name a directory.",
+    ),
+}
+
+
+@pytest.fixture(autouse=True)
+def at_the_root(monkeypatch):
+    monkeypatch.chdir(ROOT)
+
+
+@pytest.mark.parametrize("case", WRONG_INPUTS)
+def test_a_wrong_input_is_answered_at_once(case, capsys):
+    arguments, message = WRONG_INPUTS[case]
+    began = time.perf_counter()
+    status = launch.main(["launch.py", *arguments])
+    seconds = time.perf_counter() - began
+    output = capsys.readouterr()
+    assert output.err == f"error: {message}\n"
+    assert (status, output.out) == (2, "")
+    assert seconds < SECONDS_TO_ANSWER
+    assert not (ROOT / "elsewhere").exists()
+
+
+@pytest.mark.parametrize(
+    "case", ["no config", "no such file", "wrong values", "a clash", "a file as work directory"]
+)
+def test_a_wrong_input_in_a_process_of_its_own(case):
+    arguments, message = WRONG_INPUTS[case]
+    run = subprocess.run(
+        [sys.executable, "launch.py", *arguments], capture_output=True, text=True, timeout=60
+    )
+    assert (run.returncode, run.stdout, run.stderr) == (2, "", f"error: {message}\n")
+
+
+def test_the_table_is_long():
+    assert len(WRONG_INPUTS) >= 60

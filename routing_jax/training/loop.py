@@ -108,7 +108,7 @@ def _train(
     run: Run, state: TrainState, advance: "_Advance", outputs: Outputs, stops: Stops
 ) -> Outcome:
     """Segment by segment."""
-    pace, step, report = Pace(), int(state.step), None
+    pace, step, report, tested = Pace(), int(state.step), None, None
     while step < run.schedule.total and stops.received is None:
         length = pace.next_length(run.schedule.steps_to_halt(step))
         state, report, seconds = advance(state, steps=length)
@@ -117,14 +117,14 @@ def _train(
         outputs.checkpoints.check()
         pace.stepped(length, seconds)
         outputs.stopwatch.stepped(seconds)
-        evaluated = run.schedule.evaluates(step)
-        if evaluated:
+        if run.schedule.evaluates(step):
             state, report, seconds = advance(state, evaluate=True)
             pace.evaluated(seconds)
             outputs.stopwatch.evaluated(seconds)
             outputs.writer.write(step, _record(run, report))
+            tested = float(report.evaluation.accuracy.mean())
         if pace.seconds_per_step is not None:
-            outputs.progress.update(_progress_report(run, report, pace, evaluated=evaluated))
+            outputs.progress.update(_progress_report(run, report, pace, tested))
         if run.schedule.saves(step):
             _save(state, outputs)
     _save(state, outputs, wait=True)
@@ -188,13 +188,13 @@ def _require_finite(run: Run, report: SegmentReport, checkpoints: Checkpoints) -
 
 
 def _progress_report(
-    run: Run, report: SegmentReport, pace: Pace, *, evaluated: bool
+    run: Run, report: SegmentReport, pace: Pace, test_accuracy: float | None
 ) -> ProgressReport:
     return ProgressReport(
         step=int(report.step),
         loss=float(report.train_loss),
         accuracy=float(report.train_accuracy),
-        test_accuracy=float(report.evaluation.accuracy.mean()) if evaluated else None,
+        test_accuracy=test_accuracy,
         policy_entropy=float(report.policy_entropy.mean()),
         blocks_used=tuple(report.blocks_used.tolist()),
         examples_per_second=run.task_examples / pace.seconds_per_step,

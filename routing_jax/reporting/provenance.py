@@ -39,8 +39,22 @@ def peak_memory_bytes() -> int | None:
         import resource
     except ImportError:  # Windows
         return None
+    # Linux hands ru_maxrss on to a new program: it would hold what the parent took when it forked.
+    own = _peak_of_program()
+    if own is not None:
+        return own
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024
+
+
+def _peak_of_program() -> int | None:
+    """What Linux tells of the program that runs now; None elsewhere."""
+    try:
+        lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return None
+    sizes = [line.split()[1] for line in lines if line.startswith("VmHWM:")]
+    return 1024 * int(sizes[0]) if sizes else None
 
 
 def _version(package: str) -> str | None:

@@ -1,5 +1,7 @@
 import dataclasses
 import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -8,6 +10,8 @@ from routing_jax.errors import UserError
 from routing_jax.reporting import provenance
 from routing_jax.reporting.results import build_results, read_results, write_results
 from routing_jax.reporting.routing_file import read_routing, write_routing
+
+ROOT = Path(provenance.__file__).parents[2]
 
 CONTRACT = {
     *("experiment", "dataset", "tasks", "seeds", "test", "curve", "routing_map", "seconds"),
@@ -161,6 +165,17 @@ def test_the_commit_is_that_of_the_checkout_with_the_package(monkeypatch):
 def test_there_is_no_commit_without_a_checkout_of_this_package(monkeypatch, answer):
     answer_of_git(monkeypatch, answer)
     assert provenance.git_commit() is None
+
+
+def test_peak_memory_is_not_that_of_the_process_that_started_this_one():
+    # Linux hands getrusage's peak on from parent to child.
+    script = (
+        "import subprocess, sys; large = b'1' * 400 * 2**20; "
+        "child = 'from routing_jax.reporting import provenance as p; print(p.peak_memory_bytes())'; "
+        "print(subprocess.run([sys.executable, '-c', child], capture_output=True).stdout.decode())"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, cwd=ROOT, check=True)
+    assert 0 < int(done.stdout) < 200 * 2**20
 
 
 def test_peak_memory_is_of_a_python_process():

@@ -171,7 +171,8 @@ def test_peak_memory_is_not_that_of_the_process_that_started_this_one():
     # Linux hands getrusage's peak on from parent to child.
     script = (
         "import subprocess, sys; large = b'1' * 400 * 2**20; "
-        "child = 'from routing_jax.reporting import provenance as p; print(p.peak_memory_bytes())'; "
+        "child = 'from routing_jax.reporting import provenance as p; '; "
+        "child += 'print(p.peak_memory_bytes())'; "
         "print(subprocess.run([sys.executable, '-c', child], capture_output=True).stdout.decode())"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, cwd=ROOT, check=True)

@@ -113,6 +113,7 @@ def _make_builder(original: OriginalSet, contents: Contents, data_dir: Path, rep
             }
 
         def _generate_examples(self) -> Examples:
+            # Abstract in TFDS, but not called where the split generators give examples themselves.
             raise NotImplementedError("the splits bring their own examples")
 
         def _log_download_bytes(self) -> None:

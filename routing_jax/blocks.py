@@ -4,11 +4,12 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from routing_jax.convolution import Conv3x3, halve
 from routing_jax.types import Params
 
 
 class DenseBlock(nn.Module):
-    """A fully connected function block: [..., F] to [..., features]."""
+    """A fully connected function block: [m, ...] to [m, features]; maps are flattened."""
 
     features: int
     activation: bool = True
@@ -17,8 +18,25 @@ class DenseBlock(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        x = nn.Dense(self.features, dtype=self.dtype)(x)
+        x = nn.Dense(self.features, dtype=self.dtype)(x.reshape(x.shape[0], -1))
         return nn.relu(x) if self.activation else x
+
+
+class ConvBlock(nn.Module):
+    """A convolutional function block: [m, height, width, channels] to [m, ..., features].
+
+    3x3 convolution, normalisation over the map of each example (a bank's blocks have no running
+    averages), 2x2 max-pooling while both sides are at least 4, ReLU.
+    """
+
+    features: int
+    dtype: jnp.dtype = jnp.float32
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        x = Conv3x3(self.features, self.dtype)(x)
+        x = nn.GroupNorm(num_groups=1, dtype=self.dtype)(x)
+        return nn.relu(halve(x) if min(x.shape[1:3]) >= 4 else x)
 
 
 class BlockBank(nn.Module):

@@ -3,50 +3,16 @@
 The fields themselves stand in `config_fields.FIELDS`. Importing this module imports no JAX.
 """
 
-import dataclasses
 import difflib
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 import ml_collections
 from ml_collections import config_dict
 
+from routing_jax.config_clashes import CLASHES
 from routing_jax.config_fields import FIELDS
 from routing_jax.errors import ConfigError
-
-
-@dataclasses.dataclass(frozen=True)
-class _Clash:
-    """Fields that are each allowed but do not go together."""
-
-    fields: tuple[str, ...]
-    happens: Callable[..., bool]  # takes the values of `fields`, in their order
-    remedy: str
-
-
-_CLASHES = (
-    _Clash(
-        ("data.tasks", "data.name"),
-        lambda tasks, name: tasks == "superclass" and name != "cifar100",
-        "only cifar100 has superclasses; set data.name to cifar100 or data.tasks to one_vs_rest",
-    ),
-    _Clash(
-        ("data.share_images", "data.tasks"),
-        lambda share, tasks: share and tasks == "superclass",
-        "superclass tasks have no images in common; set data.share_images to false",
-    ),
-    _Clash(
-        ("dispatch.strategy", "router.decision_per"),
-        lambda strategy, per: strategy == "gather" and per != "task",
-        "gather applies one block per task; set router.decision_per to task "
-        "or dispatch.strategy to auto",
-    ),
-    _Clash(
-        ("training.epochs", "training.steps"),
-        lambda epochs, steps: (epochs is None) == (steps is None),
-        "exactly one of them sets the length of training; give that one a number, the other None",
-    ),
-)
 
 
 def base_config() -> ml_collections.ConfigDict:
@@ -183,7 +149,7 @@ def _wrong_value(name: str, value: Any) -> str:
 
 def _clashes(values: Mapping[str, Any], settled: Collection[str]) -> Iterator[str]:
     """The clashes between fields that are all right in themselves."""
-    for clash in _CLASHES:
+    for clash in CLASHES:
         if not all(name in settled for name in clash.fields):
             continue
         given = [values[name] for name in clash.fields]

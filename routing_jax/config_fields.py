@@ -14,12 +14,26 @@ DATA_TASKS = ("one_vs_rest", "superclass")
 DATA_FALLBACKS = ("digits", "none")
 AUGMENTATIONS = ("none", "crop", "crop_flip")
 MODELS = ("routing_network",)
-ENCODERS = ("conv4", "flatten")
+ENCODERS = ("conv4", "stem", "flatten")
+BLOCKS = ("dense", "conv")
 BANKS = ("per_depth", "shared")
 DTYPES = ("float32", "bfloat16")
-ROUTER_AGENTS = ("per_task", "single")
-ROUTER_POLICIES = ("tabular",)
-ROUTER_RULES = ("wpl",)
+ROUTER_AGENTS = ("per_task", "single", "dispatched")
+ROUTER_POLICIES = ("tabular", "approximator")
+POLICY_NETWORKS = ("per_depth", "shared")
+VALUE_RULES = ("q_learning", "sarsa", "expected_sarsa", "advantage_learning")
+ROUTER_RULES = (
+    "wpl",
+    "reinforce",
+    "reinforce_mean",
+    "reinforce_learned",
+    "actor_critic",
+    *VALUE_RULES,
+    "gumbel_softmax",
+    "relax",
+)
+ROUTER_OPTIMIZERS = ("sgd", "adam")
+EXPLORATION_SCHEDULES = ("linear", "geometric")
 WPL_CONVENTIONS = ("routing_networks", "abdallah_lesser")
 DECISIONS_PER = ("example", "task")
 DISPATCH_STRATEGIES = ("auto", "dense", "gather", "grouped")
@@ -58,11 +72,12 @@ FIELDS: dict[str, Field] = {
     # Model.
     "model.name": Field("routing_network", one_of(MODELS), "system to train"),
     "model.encoder": Field("conv4", one_of(ENCODERS), "layers before the routed ones"),
+    "model.block": Field("dense", one_of(BLOCKS), "what a hidden routed layer is made of"),
     "model.num_blocks": Field(
         None, or_none(rules.COUNT, "one per task"), "function blocks of a bank (K)"
     ),
     "model.depth": Field(3, rules.COUNT, "number of routing decisions (D)"),
-    "model.width": Field(128, rules.COUNT, "features of a routed layer (F)"),
+    "model.width": Field(128, rules.COUNT, "features, or channels, of a routed layer (F)"),
     "model.bank": Field("per_depth", one_of(BANKS), "own bank for each depth, or one for all"),
     "model.block_noise": Field(
         1.0,
@@ -73,7 +88,23 @@ FIELDS: dict[str, Field] = {
     # Router.
     "router.agent": Field("per_task", one_of(ROUTER_AGENTS), "which agent decides"),
     "router.policy": Field("tabular", one_of(ROUTER_POLICIES), "what maps a state to an action"),
+    "router.num_agents": Field(
+        None, or_none(rules.COUNT, "one per task"), "agents that a dispatcher picks from (G)"
+    ),
+    "router.networks": Field(
+        "per_depth",
+        one_of(POLICY_NETWORKS),
+        "an approximator's network for each depth, or one that sees the depth",
+    ),
+    "router.hidden": Field(64, rules.COUNT, "hidden units of an approximator or dispatcher"),
+    "router.task_input": Field(False, rules.FLAG, "whether these see the task, as one-hot"),
     "router.rule": Field("wpl", one_of(ROUTER_RULES), "how the router learns"),
+    "router.advantage_scale": Field(
+        0.5, rules.UNIT_ABOVE_ZERO, "advantage_learning stretches gaps by 1 over this"
+    ),
+    "router.optimizer": Field(
+        "sgd", one_of(ROUTER_OPTIMIZERS), "what turns a rule's gradient into a step"
+    ),
     "router.wpl_convention": Field(
         "routing_networks",
         one_of(WPL_CONVENTIONS),
@@ -82,11 +113,34 @@ FIELDS: dict[str, Field] = {
     "router.decision_per": Field("example", one_of(DECISIONS_PER), "what one decision is for"),
     "router.pass_action": Field(False, rules.FLAG, "whether an agent may skip a depth (PASS)"),
     "router.learning_rate": Field(0.1, rules.POSITIVE, "step size of the policy"),
+    "router.dispatcher_learning_rate": Field(
+        None, or_none(rules.POSITIVE, "router.learning_rate"), "step size of a dispatcher"
+    ),
     "router.return_rate": Field(
         0.05, rules.UNIT_ABOVE_ZERO, "rate of the running mean return, per step"
     ),
-    "router.epsilon": Field(0.0, rules.UNIT, "share of decisions drawn uniformly in training"),
-    "router.temperature": Field(1.0, rules.POSITIVE, "divides the policy's logits in training"),
+    "router.epsilon": Field(
+        None,
+        or_none(rules.UNIT, "0.1 for rules that learn action values, else 0"),
+        "share of decisions drawn uniformly in training",
+    ),
+    "router.epsilon_end": Field(
+        None, or_none(rules.UNIT, "router.epsilon"), "the same at the end of training"
+    ),
+    "router.temperature": Field(
+        None,
+        or_none(rules.NON_NEGATIVE, "0 for rules that learn action values, else 1"),
+        "divides the policy's logits in training; 0 = the best action, for action values",
+    ),
+    "router.temperature_end": Field(
+        None, or_none(rules.NON_NEGATIVE, "router.temperature"), "the same at the end of training"
+    ),
+    "router.exploration_schedule": Field(
+        "linear", one_of(EXPLORATION_SCHEDULES), "the way from start to end of both"
+    ),
+    "router.probability_floor": Field(
+        0.0, rules.UNIT, "smallest probability of an action in a table of probabilities"
+    ),
     "router.entropy_weight": Field(0.0, rules.NON_NEGATIVE, "weight of the policy's entropy"),
     # Dispatch.
     "dispatch.strategy": Field(
@@ -100,7 +154,9 @@ FIELDS: dict[str, Field] = {
     "reward.collaboration": Field(
         "usage", one_of(COLLABORATION_REWARDS), "what the collaboration reward averages"
     ),
-    "reward.usage_window": Field(256, rules.COUNT, "length of that average, in decisions"),
+    "reward.usage_window": Field(
+        256, or_none(rules.COUNT, "those of ten steps"), "length of that average, in decisions"
+    ),
     "reward.discount": Field(1.0, rules.UNIT, "factor of a return per depth"),
     # Optimizer of the blocks.
     "optimizer.name": Field("sgd", one_of(OPTIMIZERS), "how the blocks learn"),

@@ -21,6 +21,7 @@ A decision is an ``int32`` action in ``0 .. K-1``; the action ``K`` is PASS, whi
 representation as it is. In written results PASS is -1.
 """
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
@@ -54,6 +55,15 @@ class Batch(NamedTuple):
     """int32 [T, n]."""
 
 
+class Exploration(NamedTuple):
+    """How far decisions in training stray from the policy."""
+
+    epsilon: jax.Array | float = 0.0
+    """Share of decisions drawn uniformly from the allowed actions."""
+    temperature: jax.Array | float = 1.0
+    """Divides the policy's logits; for action values 0 means the best action."""
+
+
 class Decisions(NamedTuple):
     """What a router chose for a batch."""
 
@@ -71,3 +81,50 @@ class Trajectory(NamedTuple):
     """float32 [T, n, D], the reward of each single decision."""
     final_reward: jax.Array
     """float32 [T, n], received after the last decision."""
+    weights: jax.Array
+    """float32 [T, n], 1 where there is something to learn from, 0 where there is no label."""
+    exploration: Exploration = Exploration()
+    """What the decisions were drawn with."""
+    observations: tuple[jax.Array, ...] = ()
+    """What the policy saw: [T, n, ...] before each decision, only the first for a dispatcher over
+    tabular policies, nothing where nothing was looked at."""
+    key: jax.Array | None = None
+    """Random key of the step, for rules that draw."""
+
+
+class Transitions(NamedTuple):
+    """A trajectory as a learning rule sees it; each array [T, n, D] unless a shape is given.
+
+    What stems from the router is a function of its parameters, so that rules can be differentiated.
+    """
+
+    value: jax.Array
+    """The policy's output for the action taken: a probability, logit or action value."""
+    log_prob: jax.Array
+    """Log-probability of the action taken, exploration included."""
+    best_value: jax.Array
+    """The largest output among the allowed actions."""
+    expected_value: jax.Array
+    """The mean output by the probabilities that actions are drawn with."""
+    log_probs: jax.Array
+    """[T, n, D, A], log-probabilities of all actions, exploration included."""
+    entropy: jax.Array
+    """Entropy of the policy in nats, exploration left out."""
+    state_value: jax.Array
+    """The critic's value of the state; zeros without a critic."""
+    actions: jax.Array
+    """int32."""
+    rewards: jax.Array
+    """The last one includes the final reward."""
+    returns: jax.Array
+    """Discounted sums of the rewards from a decision on."""
+    mean_return: jax.Array
+    """The agent's running mean return before this batch."""
+    moved_mean_return: jax.Array
+    """The same after this batch."""
+    discount: jax.Array | float
+    """Scalar."""
+    control: Callable[[jax.Array], jax.Array]
+    """RELAX's control variate: relaxed actions [T, n, D, A] to float32 [T, n, D]."""
+    key: jax.Array | None
+    """Random key of the step."""

@@ -1,6 +1,7 @@
-"""Encoders: uint8 images to flat representations, shared by all tasks."""
+"""Encoders: uint8 images to representations, shared by all tasks."""
 
 from collections.abc import Callable
+from functools import partial
 
 import flax.linen as nn
 import jax
@@ -19,6 +20,7 @@ class ConvEncoder(nn.Module):
 
     features: int = 32
     layers: int = 4
+    flatten: bool = True
     dtype: jnp.dtype = jnp.float32
 
     @nn.compact
@@ -30,7 +32,7 @@ class ConvEncoder(nn.Module):
           train: normalise by the batch and update the running averages; else use the averages.
 
         Returns:
-          `dtype` [B, F].
+          `dtype` [B, F], or a map [B, height', width', features] if it is not flattened.
         """
         x = unit_range(images, self.dtype)
         for _ in range(self.layers):
@@ -39,7 +41,7 @@ class ConvEncoder(nn.Module):
             if min(x.shape[1:3]) >= 4:
                 x = halve(x)
             x = nn.relu(x)
-        return x.reshape(x.shape[0], -1)
+        return x.reshape(x.shape[0], -1) if self.flatten else x
 
 
 class FlattenEncoder(nn.Module):
@@ -58,4 +60,8 @@ def unit_range(images: jax.Array, dtype: jnp.dtype) -> jax.Array:
     return images.astype(dtype) * jnp.asarray(1 / 255, dtype)
 
 
-ENCODERS: dict[str, Callable[..., nn.Module]] = {"conv4": ConvEncoder, "flatten": FlattenEncoder}
+ENCODERS: dict[str, Callable[..., nn.Module]] = {
+    "conv4": ConvEncoder,
+    "stem": partial(ConvEncoder, layers=1, flatten=False),
+    "flatten": FlattenEncoder,
+}

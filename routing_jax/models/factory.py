@@ -1,5 +1,6 @@
 """From a configuration and the data's shapes to a model."""
 
+import math
 from typing import NamedTuple
 
 import flax.linen as nn
@@ -7,11 +8,11 @@ import jax
 import jax.numpy as jnp
 from ml_collections import ConfigDict
 
-from routing_jax.blocks import BlockBank, DenseBlock
+from routing_jax.blocks import BlockBank, ConvBlock, DenseBlock
 from routing_jax.errors import UserError
 from routing_jax.models.encoders import ENCODERS
 from routing_jax.models.routing_network import RoutingNetwork
-from routing_jax.routers.tabular import TabularRouter, assign_agents
+from routing_jax.routers.factory import make_router
 
 
 class DataShape(NamedTuple):
@@ -28,9 +29,12 @@ class DataShape(NamedTuple):
 class _Layer(NamedTuple):
     """A routed layer; layers that are equal can share a bank."""
 
-    inputs: int
-    outputs: int
-    activation: bool
+    inputs: tuple[int, ...]
+    """Shape of one example's representation before it."""
+    outputs: tuple[int, ...]
+    block: nn.Module
+    hidden: bool = True
+    """Not the last layer, which gives the logits."""
 
 
 def make_model(
@@ -44,47 +48,62 @@ def make_model(
       block_noise: see `BlockBank`; an argument of its own because a sweep traces it.
 
     Raises:
-      UserError: PASS or a shared bank was asked for and no layer's widths allow it.
+      UserError: PASS, a shared bank or a shared policy network was asked for and no layer's widths
+        allow it.
     """
     dtype = jnp.dtype(config.model.dtype)
     encoder = ENCODERS[config.model.encoder](dtype=dtype)
-    layers = _layers(config.model, _encoded_width(encoder, shape.image), shape.num_classes)
+    layers = _layers(config.model, _encoded_shape(encoder, shape.image), shape.num_classes)
     distinct, bank_of_depth = _assign_banks(layers, shared=config.model.bank == "shared")
     num_blocks = config.model.num_blocks or shape.num_tasks
     return RoutingNetwork(
         encoder=encoder,
         banks=tuple(  # not a list, so that a model without traced values can be hashed
-            BlockBank(DenseBlock(layer.outputs, layer.activation, dtype), num_blocks, block_noise)
-            for layer in distinct
+            BlockBank(layer.block, num_blocks, block_noise) for layer in distinct
         ),
         bank_of_depth=bank_of_depth,
-        router=TabularRouter(
-            agent_of_task=tuple(assign_agents(config.router.agent, shape.num_tasks).tolist()),
+        router=make_router(
+            config.router,
+            num_tasks=shape.num_tasks,
             allowed=_allowed_actions(layers, num_blocks, pass_action=config.router.pass_action),
-            per_task=config.router.decision_per == "task",
+            shapes=tuple(layer.inputs for layer in layers),
         ),
         strategy=config.dispatch.strategy,
     )
 
 
-def _encoded_width(encoder: nn.Module, image: tuple[int, ...]) -> int:
-    """F of the encoder for such images."""
+def _encoded_shape(encoder: nn.Module, image: tuple[int, ...]) -> tuple[int, ...]:
+    """Shape of the representation of one such image."""
     images = jax.ShapeDtypeStruct((1, *image), jnp.uint8)
 
     def encode(x: jax.Array) -> jax.Array:
         return encoder.init_with_output(jax.random.key(0), x, train=False)[0]
 
-    return jax.eval_shape(encode, images).shape[-1]
+    return jax.eval_shape(encode, images).shape[1:]
 
 
-def _layers(model_config: ConfigDict, features: int, classes: int) -> list[_Layer]:
-    """The D routed layers: `width` units each, the last one the logits."""
-    widths = [features, *[model_config.width] * (model_config.depth - 1), classes]
-    last = model_config.depth - 1
-    return [
-        _Layer(inputs, outputs, depth != last)
-        for depth, (inputs, outputs) in enumerate(zip(widths, widths[1:], strict=False))
-    ]
+def _layers(model_config: ConfigDict, encoded: tuple[int, ...], classes: int) -> list[_Layer]:
+    """The D routed layers: `width` features each, the last one the logits."""
+    dtype, width = jnp.dtype(model_config.dtype), model_config.width
+    if model_config.block == "conv":
+        hidden = ConvBlock(width, dtype)
+    else:
+        hidden = DenseBlock(width, dtype=dtype)
+        encoded = (math.prod(encoded),)
+    layers, inputs = [], encoded
+    for _ in range(model_config.depth - 1):
+        outputs = _outputs(hidden, inputs)
+        layers.append(_Layer(inputs, outputs, hidden))
+        inputs = outputs
+    last = DenseBlock(classes, activation=False, dtype=dtype)
+    return [*layers, _Layer(inputs, (classes,), last, hidden=False)]
+
+
+def _outputs(block: nn.Module, inputs: tuple[int, ...]) -> tuple[int, ...]:
+    """Shape of a block's output for one example."""
+    x = jax.ShapeDtypeStruct((1, *inputs), jnp.float32)
+    shaped = jax.eval_shape(lambda x: block.init_with_output(jax.random.key(0), x)[0], x)
+    return shaped.shape[1:]
 
 
 def _assign_banks(layers: list[_Layer], *, shared: bool) -> tuple[list[_Layer], tuple[int, ...]]:
@@ -104,10 +123,10 @@ def _assign_banks(layers: list[_Layer], *, shared: bool) -> tuple[list[_Layer], 
 def _allowed_actions(
     layers: list[_Layer], num_blocks: int, *, pass_action: bool
 ) -> tuple[tuple[bool, ...], ...]:
-    """[D, A]: all blocks, and PASS where a layer keeps the width."""
+    """[D, A]: all blocks, and PASS where a layer keeps the shape."""
     if not pass_action:
         return ((True,) * num_blocks,) * len(layers)
-    keeps = [layer.inputs == layer.outputs and layer.activation for layer in layers]
+    keeps = [layer.inputs == layer.outputs and layer.hidden for layer in layers]
     if not any(keeps):
         raise UserError(
             "router.pass_action: PASS needs a hidden routed layer with equal input and output "
@@ -118,4 +137,7 @@ def _allowed_actions(
 
 
 def _widths(layers: list[_Layer]) -> str:
-    return ", ".join(f"{layer.inputs} to {layer.outputs}" for layer in layers)
+    def text(shape: tuple[int, ...]) -> str:
+        return "x".join(map(str, shape))
+
+    return ", ".join(f"{text(layer.inputs)} to {text(layer.outputs)}" for layer in layers)

@@ -9,75 +9,121 @@ import jax.numpy as jnp
 
 from routing_jax import dispatch
 from routing_jax.blocks import BlockBank
-from routing_jax.types import Decisions
+from routing_jax.routers.router import Router
+from routing_jax.types import Decisions, Exploration
 
 
 class Routed(NamedTuple):
-    """Result of a training pass."""
+    """A batch and the routes it took."""
 
     logits: jax.Array
     """float32 [T, n, C]."""
     decisions: Decisions
+    probabilities: jax.Array
+    """float32 [T, n or 1, D, A], the policy that decided, exploration left out."""
+    observations: tuple[jax.Array, ...] = ()
+    """What the router saw; see `types.Trajectory`."""
 
 
 class RoutingNetwork(nn.Module):
     """A shared encoder, then D routed layers; the last one gives the logits.
 
     Attributes:
-      encoder: uint8 images [B, ...] to representations [B, F].
+      encoder: uint8 images [B, ...] to representations [B, ...].
       banks: the distinct banks.
       bank_of_depth: for each depth, the bank it draws from (one bank at several depths is
         "recursive" routing).
-      router: see `routers`.
+      router: see `routers.router`.
       strategy: of `dispatch.select`.
     """
 
     encoder: nn.Module
     banks: Sequence[BlockBank]
     bank_of_depth: tuple[int, ...]
-    router: nn.Module
+    router: Router
     strategy: str = "auto"
 
-    def __call__(
-        self, images: jax.Array, *, epsilon: jax.Array | float, temperature: jax.Array | float
-    ) -> Routed:
+    def __call__(self, images: jax.Array, *, exploration: Exploration) -> Routed:
         """One training pass: sampled decisions, batch normalisation by the batch.
 
         Args:
           images: uint8 [T, n, ...], or [1, n, ...] where all tasks look at the same images.
-          epsilon: exploration; see `TabularRouter`.
-          temperature: exploration; see `TabularRouter`.
+          exploration: what decisions are drawn with.
         """
         x = self.encode(images.reshape(-1, *images.shape[2:]), train=True)
-        decisions = self.router(images.shape[1], epsilon=epsilon, temperature=temperature)
-        x = x.reshape(*images.shape[:2], -1)
-        x = jnp.broadcast_to(x, (*decisions.actions.shape[:2], x.shape[-1]))
-        actions = decisions.actions[:, 0] if self.router.per_task else decisions.actions
-        return Routed(self.route(x, actions), decisions)
+        x = x.reshape(*images.shape[:2], *x.shape[1:])
+        x = jnp.broadcast_to(x, (len(self.router.agent_of_task), *x.shape[1:]))
+        if self.is_initializing():
+            self.router.initialise(self._states(x))
+        return self.route(x, exploration)
 
     def encode(self, images: jax.Array, *, train: bool) -> jax.Array:
-        """Representations [B, F] of uint8 images [B, ...]."""
+        """Representations [B, ...] of uint8 images [B, ...]."""
         return self.encoder(images, train=train)
 
-    def route(self, x: jax.Array, actions: jax.Array) -> jax.Array:
-        """Logits [T, n, C] of representations [T, n, F] along int32 actions [T, n, D] or [T, D]."""
-        stages = []
-        for depth, bank_index in enumerate(self.bank_of_depth):
-            bank = self.banks[bank_index]
-            may_pass = self.router.may_pass(depth, bank.num_blocks)
-            stages.append(dispatch.Stage(bank.apply_block, bank, may_pass))
-        x = dispatch.route(stages, x, actions, strategy=self.strategy)
-        return x.astype(jnp.float32)
+    def route(self, x: jax.Array, exploration: Exploration | None = None) -> Routed:
+        """Sends representations [T, n, ...] along their routes, the best ones by default."""
+        agents = self.router.assign(x, exploration)
+        if self.router.decides_ahead:
+            return self._route_ahead(x, agents, exploration)
+        return self._route_step_by_step(x, agents, exploration)
+
+    def follow(self, x: jax.Array, actions: jax.Array) -> jax.Array:
+        """Logits [T, n, C] of representations [T, n, ...] along int32 actions [T, n or 1, D]."""
+        if actions.shape[1] == 1:  # one route per task
+            actions = actions[:, 0]
+        stages = [self._stage(depth) for depth in range(len(self.bank_of_depth))]
+        return dispatch.route(stages, x, actions, strategy=self.strategy).astype(jnp.float32)
 
     @property
     def num_actions(self) -> int:
         """A."""
-        return len(self.router.allowed[0])
+        return self.router.num_actions
 
-    def routing(self) -> jax.Array:
-        """Routing probabilities, float32 [T, D, A]."""
-        return self.router.routing()
+    def _route_ahead(
+        self, x: jax.Array, agents: jax.Array, exploration: Exploration | None
+    ) -> Routed:
+        choice = self.router.decide_ahead(agents, exploration)
+        logits = self.follow(x, choice.actions)
+        shape = (*x.shape[:2], choice.actions.shape[-1])
+        decisions = Decisions(jnp.broadcast_to(choice.actions, shape), agents)
+        return Routed(logits, decisions, choice.probabilities, self._observations([x]))
 
-    def greedy(self) -> jax.Array:
-        """Greedy action of each task at each depth, int32 [T, D]."""
-        return self.router.greedy()
+    def _route_step_by_step(
+        self, x: jax.Array, agents: jax.Array, exploration: Exploration | None
+    ) -> Routed:
+        states, actions, probabilities = [], [], []
+        for depth in range(len(self.bank_of_depth)):
+            states.append(x)
+            choice = self.router.decide(depth, x, agents, exploration)
+            if choice.scale is not None:
+                scale = choice.scale.reshape(choice.scale.shape + (1,) * (x.ndim - 2))
+                x = x * scale.astype(x.dtype)
+            chosen = choice.actions[:, 0] if self.router.per_task else choice.actions
+            x = dispatch.route([self._stage(depth)], x, chosen[..., None], strategy=self.strategy)
+            actions.append(jnp.broadcast_to(choice.actions, agents.shape))
+            probabilities.append(choice.probabilities)
+        return Routed(
+            x.astype(jnp.float32),
+            Decisions(jnp.stack(actions, axis=-1), agents),
+            jnp.stack(probabilities, axis=2),
+            self._observations(states),
+        )
+
+    def _observations(self, states: list[jax.Array]) -> tuple[jax.Array, ...]:
+        """Those states that the router looked at; it does not train them."""
+        if not self.router.policy.looks_at_input:
+            states = states[:1] if self.router.dispatcher is not None else []
+        return tuple(jax.lax.stop_gradient(state) for state in states)
+
+    def _stage(self, depth: int) -> dispatch.Stage:
+        bank = self.banks[self.bank_of_depth[depth]]
+        may_pass = self.router.may_pass(depth, bank.num_blocks)
+        return dispatch.Stage(bank.apply_block, bank, may_pass)
+
+    def _states(self, x: jax.Array) -> tuple[jax.Array, ...]:
+        """What stands before each depth, [T, n, ...] each, along the first block of every bank."""
+        states, first = [x], jnp.zeros((x.shape[0], 1), jnp.int32)
+        for depth in range(len(self.bank_of_depth) - 1):
+            states.append(dispatch.route([self._stage(depth)], states[-1], first))
+        return tuple(states)

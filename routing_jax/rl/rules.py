@@ -1,50 +1,126 @@
-"""Learning rules, each a pure function."""
+"""Learning rules: each one pure function from a trajectory's transitions to losses.
+
+A rule returns a loss per decision, float32 [T, n, D]. Its gradient in the router's parameters is
+the update that the rule stands for; rewards and targets are constants in it. `transforms` turns a
+rule into an optax transformation.
+
+To add a rule: write the function here, give it a line in `RULES`, name it in
+`config_fields.ROUTER_RULES`, and test it against hand-computed numbers.
+"""
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 
+from routing_jax.rl.relax import relax
+from routing_jax.rl.returns import bootstrapped
+from routing_jax.types import Transitions
 
-def wpl_routing_networks(advantage: jax.Array, probability: jax.Array) -> jax.Array:
-    """WPL as "Routing Networks" writes it: a gain times pi, a loss times 1 - pi.
+Loss = Callable[[Transitions], jax.Array]
 
-    Good actions that are already likely grow faster: the policy commits. (Rosenbaum et al. 2018,
-    algorithm 3.)
+
+def wpl(t: Transitions) -> jax.Array:
+    """Policy hill climbing on a table of probabilities: minus advantage times probability.
+
+    The sign-dependent factor comes behind it, on the gradient summed over a batch; see `wpl` and
+    `transforms.scale_by_wpl`. (Rosenbaum et al. 2018, algorithm 3.)
+    """
+    return -jax.lax.stop_gradient(t.returns - t.moved_mean_return) * t.value
+
+
+def reinforce(t: Transitions) -> jax.Array:
+    """REINFORCE without a baseline (Williams, "Simple Statistical Gradient-Following Algorithms
+    for Connectionist Reinforcement Learning", 1992)."""
+    return _policy_loss(t, t.returns)
+
+
+def reinforce_mean(t: Transitions) -> jax.Array:
+    """REINFORCE against the agent's running mean return at that depth."""
+    return _policy_loss(t, t.returns - t.mean_return)
+
+
+def reinforce_learned(t: Transitions) -> jax.Array:
+    """REINFORCE against a learned value of the state, itself fitted to the returns."""
+    return _policy_loss(t, t.returns - t.state_value) + _td_loss(t.state_value, t.returns)
+
+
+def actor_critic(t: Transitions) -> jax.Array:
+    """Advantage actor-critic: the one-step TD error is the advantage (Sutton and Barto,
+    "Reinforcement Learning", 2nd edition, section 13.5; without its factor discount**i)."""
+    target = bootstrapped(t.rewards, t.state_value, t.discount)
+    return _policy_loss(t, target - t.state_value) + _td_loss(t.state_value, target)
+
+
+def q_learning(t: Transitions) -> jax.Array:
+    """Q-learning: bootstraps from the best next action (Watkins and Dayan 1992)."""
+    return _td_loss(t.value, bootstrapped(t.rewards, t.best_value, t.discount))
+
+
+def sarsa(t: Transitions) -> jax.Array:
+    """SARSA: bootstraps from the next action taken (Rummery and Niranjan 1994)."""
+    return _td_loss(t.value, bootstrapped(t.rewards, t.value, t.discount))
+
+
+def expected_sarsa(t: Transitions) -> jax.Array:
+    """Expected SARSA: bootstraps from the mean over next actions (van Seijen et al. 2009)."""
+    return _td_loss(t.value, bootstrapped(t.rewards, t.expected_value, t.discount))
+
+
+def advantage_learning(t: Transitions, *, scale: float = 0.5) -> jax.Array:
+    """Advantage learning: Q-learning with the gaps between actions stretched by 1 / scale.
+
+    The fixed point is `max Q + (Q - max Q) / scale`; scale 1 is Q-learning. (Baird, "Residual
+    Algorithms", 1995, section on advantage learning; Harmon and Baird 1996.)
 
     Args:
-      advantage: [...].
-      probability: [...], pi of the action that the advantage belongs to.
+      t: the transitions.
+      scale: in (0, 1].
     """
-    return advantage * jnp.where(advantage > 0, probability, 1 - probability)
+    target = bootstrapped(t.rewards, t.best_value, t.discount)
+    return _td_loss(t.value, t.best_value + (target - t.best_value) / scale)
 
 
-def wpl_abdallah_lesser(advantage: jax.Array, probability: jax.Array) -> jax.Array:
-    """The Weighted Policy Learner itself: a gain times 1 - pi, a loss times pi.
-
-    The policy slows down as it nears certainty. (Abdallah and Lesser, "A Multiagent Reinforcement
-    Learning Algorithm with Non-linear Dynamics", JAIR 2008.) Arguments as in
-    `wpl_routing_networks`.
-    """
-    return advantage * jnp.where(advantage > 0, 1 - probability, probability)
+def task_loss(t: Transitions) -> jax.Array:
+    """No loss of its own: the gradient of the task's loss reaches the policy through its decisions
+    (`routers.router.straight_through`)."""
+    return jnp.zeros_like(t.value)
 
 
-WPL_CONVENTIONS: dict[str, Callable[[jax.Array, jax.Array], jax.Array]] = {
-    "routing_networks": wpl_routing_networks,
-    "abdallah_lesser": wpl_abdallah_lesser,
+class Rule(NamedTuple):
+    """A learning rule and what it needs of a router."""
+
+    loss: Loss
+    kind: str
+    """What the policy's outputs are, see `routers.exploration`."""
+    critic: bool = False
+    """Whether it learns values of states."""
+    control: bool = False
+    """Whether it learns a control variate."""
+    straight_through: bool = False
+    """Whether the loss of the task has to reach the policy."""
+
+
+RULES: dict[str, Rule] = {
+    "wpl": Rule(wpl, "probabilities"),
+    "reinforce": Rule(reinforce, "logits"),
+    "reinforce_mean": Rule(reinforce_mean, "logits"),
+    "reinforce_learned": Rule(reinforce_learned, "logits", critic=True),
+    "actor_critic": Rule(actor_critic, "logits", critic=True),
+    "q_learning": Rule(q_learning, "values"),
+    "sarsa": Rule(sarsa, "values"),
+    "expected_sarsa": Rule(expected_sarsa, "values"),
+    "advantage_learning": Rule(advantage_learning, "values"),
+    "gumbel_softmax": Rule(task_loss, "logits", straight_through=True),
+    "relax": Rule(relax, "logits", control=True),
 }
 
 
-def clip_and_renormalise(policy: jax.Array) -> jax.Array:
-    """Back to a distribution: clip to [0, 1] and divide by the sum over the last axis.
+def _policy_loss(t: Transitions, advantage: jax.Array) -> jax.Array:
+    return -jax.lax.stop_gradient(advantage) * t.log_prob
 
-    The simplex projection of "Routing Networks" (not the Euclidean one). Where everything is
-    clipped to zero the result is uniform.
 
-    Args:
-      policy: [..., A].
-    """
-    clipped = jnp.clip(policy, 0.0, 1.0)
-    total = clipped.sum(-1, keepdims=True)
-    uniform = jnp.full_like(policy, 1 / policy.shape[-1])
-    return jnp.where(total > 0, clipped / jnp.where(total > 0, total, 1.0), uniform)
+def _td_loss(value: jax.Array, target: jax.Array) -> jax.Array:
+    """Half the squared TD error; its gradient is that of the semi-gradient methods."""
+    return 0.5 * (jax.lax.stop_gradient(target) - value) ** 2

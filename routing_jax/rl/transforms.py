@@ -1,17 +1,19 @@
 """The optax side of the rules: a router's optimizer reads as what it is.
 
     optax.chain(
-        policy_gradient(...),
+        learn_from_trajectory(router, rules.wpl, return_rate=0.05, discount=1.0),
         scale_by_wpl("routing_networks"),
         optax.scale_by_learning_rate(0.1),
         project_to_simplex(),
     )
 
-The first transformation takes the batch's `trajectory` as a keyword of `update`; what gradient came
-in does not matter to it. All work on a tree with one leaf, the tabular policy [G, D, A].
+The first transformation takes the batch's `trajectory` as a keyword of `update`, and any rule of
+`rl.rules`; it works on the parameters of the router. The two that are WPL's own work on tables of
+probabilities [G, D, A].
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -19,82 +21,149 @@ import jax.numpy as jnp
 import optax
 
 from routing_jax.rl.returns import discounted_returns
-from routing_jax.rl.rules import WPL_CONVENTIONS, clip_and_renormalise
-from routing_jax.types import Decisions, Trajectory
+from routing_jax.rl.rules import Loss
+from routing_jax.rl.wpl import WPL_CONVENTIONS, clip_and_renormalise
+from routing_jax.routers.router import Recall, Router
+from routing_jax.types import Params, Trajectory, Transitions
 
 Value = jax.Array | float
 
 
-class MeanReturn(NamedTuple):
-    """State of `policy_gradient`: the running mean return of each agent at each depth, [G, D].
+class MeanReturns(NamedTuple):
+    """State of `learn_from_trajectory`: running mean returns, from 0.
 
     Never per action: the mean of an action's own returns would make every expected advantage zero.
     """
 
-    value: jax.Array
+    agents: jax.Array
+    """float32 [G, D], of each agent's decisions at each depth."""
+    tasks: jax.Array
+    """float32 [T], of what the dispatcher starts."""
 
 
-def policy_gradient(
-    *, return_rate: Value, discount: Value
+def learn_from_trajectory(
+    router: Router,
+    loss: Loss,
+    *,
+    return_rate: Value,
+    discount: Value,
+    entropy_weight: Value | None = None,
 ) -> optax.GradientTransformationExtraArgs:
-    """The gradient of a tabular policy: minus the advantages of the decisions that took each entry.
+    """Adds the gradient of a rule's loss to the gradient of a router's parameters.
 
-    Per agent and depth the running mean return moves towards the mean return of the batch,
-    `R <- (1 - return_rate) * R + return_rate * mean(q)`, starting from 0. The advantage of a
-    decision is `q - R`. Per entry the advantages of the decisions that took it are added and
-    divided by the number of examples the agent decided. With one example per agent this is one step
-    of algorithm 3 of Rosenbaum et al. 2018.
+    The loss of an example counts by `1 / examples that its agent decided`, so that an agent's step
+    does not depend on how many there are; examples of weight 0 do not count at all. What comes in,
+    the gradient of the task's loss, is zero except for straight-through decisions.
+
+    A dispatcher learns by REINFORCE from the same trajectory: picking an agent is a decision before
+    the first, without a reward of its own, against the running mean return of the task.
 
     Args:
-      return_rate: in (0, 1].
+      router: the router that made the trajectory.
+      loss: a rule of `rl.rules`.
+      return_rate: in (0, 1], of the running mean returns,
+        `R <- (1 - return_rate) * R + return_rate * mean(q)` per batch.
       discount: in [0, 1].
+      entropy_weight: of the entropies of policy and dispatcher in nats, which are subtracted from
+        the loss; None where there are no logits to take it of.
+
+    Returns:
+      A transformation whose `update` takes the keyword `trajectory`.
     """
 
-    def init(params: optax.Params) -> MeanReturn:
-        return MeanReturn(jax.tree.map(lambda policy: jnp.zeros(policy.shape[:2]), params))
+    def init(params: optax.Params) -> MeanReturns:
+        del params
+        depth, tasks = len(router.allowed), len(router.agent_of_task)
+        return MeanReturns(jnp.zeros((router.num_agents, depth)), jnp.zeros(tasks))
 
     def update(updates, state, params=None, *, trajectory: Trajectory, **unused):
-        del updates, unused
-        returns = discounted_returns(trajectory.rewards, trajectory.final_reward, discount)
-        means = jax.tree.map(
-            lambda mean: _moved_mean(mean, returns, trajectory.decisions, return_rate), state.value
+        del unused
+        rewards = trajectory.rewards.at[..., -1].add(trajectory.final_reward)
+        returns = discounted_returns(rewards, discount)
+        moved = _moved(state, returns, trajectory, return_rate, discount)
+        transitions = partial(
+            _transitions, router, trajectory, rewards, returns, state, moved, discount
         )
-        gradients = jax.tree.map(
-            lambda policy, mean: _gradient(policy, mean, returns, trajectory.decisions),
-            params,
-            means,
-        )
-        return gradients, MeanReturn(means)
+
+        def total(params: Params) -> jax.Array:
+            recall = router.apply({"params": params}, trajectory, method="recall")
+            decisions = loss(transitions(params, recall))
+            advantage = discount * returns[..., 0] - state.tasks[:, None]
+            dispatch = -advantage * recall.dispatch_log_prob
+            if entropy_weight is not None:
+                decisions -= entropy_weight * recall.entropy
+                dispatch -= entropy_weight * recall.dispatch_entropy
+            share = _share_of_agent(trajectory, router.num_agents)
+            everyone = trajectory.weights / jnp.maximum(trajectory.weights.sum(), 1.0)
+            return (share[..., None] * decisions).sum() + (everyone * dispatch).sum()
+
+        return jax.tree.map(jnp.add, updates, jax.grad(total)(params)), moved
 
     return optax.GradientTransformationExtraArgs(init, update)
 
 
-def _decided(num_agents: int, decisions: Decisions) -> jax.Array:
-    """Examples each agent decided, at least 1 so that it can be divided by: float32 [G]."""
-    return jnp.maximum(jnp.zeros(num_agents).at[decisions.agents].add(1.0), 1.0)
+def _transitions(
+    router: Router,
+    trajectory: Trajectory,
+    rewards: jax.Array,
+    returns: jax.Array,
+    means: MeanReturns,
+    moved: MeanReturns,
+    discount: Value,
+    params: Params,
+    recall: Recall,
+) -> Transitions:
+    """What a rule sees: what the router says to the trajectory, and what followed."""
+    agents = trajectory.decisions.agents
+
+    def control(relaxed: jax.Array) -> jax.Array:
+        return router.apply({"params": params}, relaxed, agents, method="control_variate")
+
+    return Transitions(
+        value=recall.value,
+        log_prob=recall.log_prob,
+        best_value=recall.best_value,
+        expected_value=recall.expected_value,
+        log_probs=recall.log_probs,
+        entropy=recall.entropy,
+        state_value=recall.state_value,
+        actions=trajectory.decisions.actions,
+        rewards=rewards,
+        returns=returns,
+        mean_return=means.agents[agents],
+        moved_mean_return=moved.agents[agents],
+        discount=discount,
+        control=control,
+        key=trajectory.key,
+    )
 
 
-def _moved_mean(
-    mean: jax.Array, returns: jax.Array, decisions: Decisions, return_rate: Value
-) -> jax.Array:
-    """Mean returns [G, D] after a batch; those of agents that decided nothing stay."""
+def _share_of_agent(trajectory: Trajectory, num_agents: int) -> jax.Array:
+    """What each example counts for its agent, float32 [T, n]; they add up to 1 per busy agent."""
+    agents, weights = trajectory.decisions.agents, trajectory.weights
+    decided = jnp.zeros(num_agents).at[agents].add(weights)
+    return weights / jnp.maximum(decided, 1.0)[agents]
+
+
+def _moved(
+    means: MeanReturns,
+    returns: jax.Array,
+    trajectory: Trajectory,
+    return_rate: Value,
+    discount: Value,
+) -> MeanReturns:
+    """The means after a batch; those of agents that decided nothing stay."""
+    agents, weights = trajectory.decisions.agents, trajectory.weights
+    share = _share_of_agent(trajectory, means.agents.shape[0])[..., None]
     # The batch's mean of `q - R`, so that an agent without examples moves by zero.
-    error = jnp.zeros_like(mean).at[decisions.agents].add(returns - mean[decisions.agents])
-    return mean + return_rate * error / _decided(mean.shape[0], decisions)[:, None]
-
-
-def _gradient(
-    policy: jax.Array, mean: jax.Array, returns: jax.Array, decisions: Decisions
-) -> jax.Array:
-    """Minus the advantages of the decisions that took each entry, per example: [G, D, A]."""
-    agents, depths = decisions.agents[..., None], jnp.arange(policy.shape[1])
-    advantage = returns - mean[decisions.agents]
-    total = jnp.zeros_like(policy).at[agents, depths, decisions.actions].add(advantage)
-    return -total / _decided(policy.shape[0], decisions)[:, None, None]
+    error = jnp.zeros_like(means.agents).at[agents].add(share * (returns - means.agents[agents]))
+    of_task = weights / jnp.maximum(weights.sum(1, keepdims=True), 1.0)
+    task_error = (of_task * (discount * returns[..., 0] - means.tasks[:, None])).sum(1)
+    return MeanReturns(means.agents + return_rate * error, means.tasks + return_rate * task_error)
 
 
 def add_entropy_bonus(weight: Value) -> optax.GradientTransformation:
-    """Adds the gradient of `-weight * entropy` of each distribution [..., A].
+    """Adds the gradient of `-weight * entropy` of tables of probabilities [..., A].
 
     The part of the gradient along the simplex: `weight * pi * (log pi + H)`, zero for a uniform and
     for a deterministic policy.
@@ -109,10 +178,10 @@ def add_entropy_bonus(weight: Value) -> optax.GradientTransformation:
 
 
 def scale_by_wpl(convention: str) -> optax.GradientTransformation:
-    """Scales the gradient of a tabular policy by the Weighted Policy Learner's factor.
+    """Scales the gradient of a table of probabilities by the Weighted Policy Learner's factor.
 
     Args:
-      convention: a name of `rules.WPL_CONVENTIONS`.
+      convention: a name of `wpl.WPL_CONVENTIONS`.
     """
     scale = WPL_CONVENTIONS[convention]
 

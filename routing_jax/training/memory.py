@@ -52,7 +52,7 @@ def glance(run: Run) -> Needed:
     """What the data, and of the state policies and biases alone need: told without a model."""
     config, tasks = run.program.config, run.tasks.num_tasks
     model, blocks = config.model, config.model.num_blocks or tasks
-    agents = tasks if config.router.agent == "per_task" else 1
+    agents = 1 if config.router.agent == "single" else tasks
     hidden_banks = model.depth - 1 if model.bank == "per_depth" else 0
     numbers = blocks * (agents * model.depth + hidden_banks * model.width)
     return Needed(data=_bytes((run.tasks.train, run.tasks.test)), state=4 * numbers)

@@ -1,5 +1,7 @@
 """Optimizers: the blocks' and the router's, as one partition by path."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import optax
@@ -7,24 +9,28 @@ from jax.tree_util import DictKey, tree_map_with_path
 from ml_collections import ConfigDict
 
 from routing_jax.rl import transforms
+from routing_jax.rl.rules import RULES
+from routing_jax.rl.wpl import clip_and_renormalise
+from routing_jax.routers.router import Router
 from routing_jax.training.state import Hyperparams
 from routing_jax.types import Params
 
 
 def make_optimizer(
-    config: ConfigDict, hyper: Hyperparams, *, total_steps: int
+    config: ConfigDict, router: Router, hyper: Hyperparams, *, total_steps: int
 ) -> optax.GradientTransformationExtraArgs:
     """One optimizer for all parameters; `update` takes the batch's `trajectory` as a keyword.
 
     Args:
       config: the whole configuration; static choices are read from it.
+      router: the model's.
       hyper: traced values.
       total_steps: length of the run, for the schedule.
     """
     return optax.partition(
         {
             "blocks": _block_optimizer(config.optimizer, hyper, total_steps),
-            "router": _router_optimizer(config.router, hyper),
+            "router": _on_subtree("router", _router_optimizer(config.router, router, hyper)),
         },
         label_parameters,
     )
@@ -54,16 +60,62 @@ def _block_optimizer(
 
 
 def _router_optimizer(
-    router_config: ConfigDict, hyper: Hyperparams
+    router_config: ConfigDict, router: Router, hyper: Hyperparams
 ) -> optax.GradientTransformationExtraArgs:
-    """WPL on a table; the projection comes last."""
+    """The rule gives all gradients; what becomes of them depends on the part of the router."""
+    rule = RULES[router_config.rule]
+    loss = rule.loss
+    if router_config.rule == "advantage_learning":
+        loss = partial(loss, scale=router_config.advantage_scale)
+    rate, name = hyper.router_learning_rate, router_config.optimizer
+    steps = {part: _ROUTER_STEPS[name](rate) for part in ("policy", "critic", "control")}
+    steps["dispatcher"] = _ROUTER_STEPS[name](hyper.dispatcher_learning_rate)
+    if rule.kind == "probabilities":
+        steps["policy"] = _table_of_probabilities(router_config, router, hyper)
     return optax.chain(
-        transforms.policy_gradient(return_rate=hyper.return_rate, discount=hyper.discount),
+        transforms.learn_from_trajectory(
+            router,
+            loss,
+            return_rate=hyper.return_rate,
+            discount=hyper.discount,
+            entropy_weight=hyper.entropy_weight if rule.kind == "logits" else None,
+        ),
+        optax.partition(steps, lambda params: {part: part for part in params}),
+    )
+
+
+def _table_of_probabilities(
+    router_config: ConfigDict, router: Router, hyper: Hyperparams
+) -> optax.GradientTransformation:
+    """WPL on a table; the projection comes last."""
+    project = partial(
+        clip_and_renormalise, floor=hyper.probability_floor, allowed=jnp.asarray(router.allowed)
+    )
+    return optax.chain(
         transforms.scale_by_wpl(router_config.wpl_convention),
         transforms.add_entropy_bonus(hyper.entropy_weight),
         optax.scale_by_learning_rate(hyper.router_learning_rate),
-        transforms.project_to_simplex(),
+        transforms.project_to_simplex(project),
     )
+
+
+def _on_subtree(
+    name: str, inner: optax.GradientTransformationExtraArgs
+) -> optax.GradientTransformationExtraArgs:
+    """Applies a transformation to one entry of the parameters, given as if it were all there is."""
+
+    def init(params: Params) -> optax.OptState:
+        return inner.init(params[name])
+
+    def update(updates, state, params=None, **extra):
+        below = None if params is None else params[name]
+        changed, state = inner.update(updates[name], state, below, **extra)
+        return {**updates, name: changed}, state
+
+    return optax.GradientTransformationExtraArgs(init, update)
+
+
+_ROUTER_STEPS = {"sgd": optax.sgd, "adam": optax.adam}
 
 
 _SCHEDULES = {

@@ -5,20 +5,23 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import optax
 from ml_collections import ConfigDict
 
 from routing_jax.data.sampling import draw_batch
 from routing_jax.models.factory import DataShape, make_model
 from routing_jax.models.routing_network import RoutingNetwork
 from routing_jax.rl.rewards import empty_usage
-from routing_jax.training.evaluation import Evaluation, evaluate, policy_entropy
+from routing_jax.training.evaluation import Evaluation, evaluate
 from routing_jax.training.optimizers import make_optimizer
 from routing_jax.training.state import (
     Hyperparams,
     TrainState,
     empty_snapshots,
     empty_tally,
+    exploration_at,
     make_keys,
+    routing_of,
     take_snapshot,
 )
 from routing_jax.training.step import train_step, variables_of
@@ -38,9 +41,9 @@ class SegmentReport(NamedTuple):
     train_accuracy: jax.Array
     """Mean over tasks since the last evaluation, along sampled routes."""
     policy_entropy: jax.Array
-    """float32 [D], nats, mean over tasks."""
+    """float32 [D], nats, mean over the last batch."""
     blocks_used: jax.Array
-    """int32 [D], distinct blocks on the greedy routes of all tasks."""
+    """int32 [D], distinct blocks among the most probable ones of all tasks in the last batch."""
     evaluation: Evaluation
     """Zeros if the segment ends without an evaluation."""
 
@@ -66,18 +69,22 @@ class Program:
         model = self._model(hyper)
         shared = self.config.data.share_images
         first = draw_batch(train, key=keys.data, step=jnp.int32(0), examples=1, shared=shared)
-        variables = model.init(
-            {"params": keys.init, "router": keys.step}, first.images, epsilon=0.0, temperature=1.0
+        exploration = exploration_at(
+            hyper, jnp.float32(0), schedule=self.config.router.exploration_schedule
         )
-        routing = model.apply(variables, method="routing")
+        routed, variables = model.init_with_output(
+            {"params": keys.init, "router": keys.step}, first.images, exploration=exploration
+        )
+        routing = routing_of(routed.probabilities)
         return TrainState(
             step=jnp.int32(0),
             params=variables["params"],
             batch_stats=variables.get("batch_stats", {}),
-            optimizer=self._optimizer(hyper).init(variables["params"]),
-            usage=empty_usage(routing.shape[1], self.config.reward.usage_window),
+            optimizer=self._optimizer(model, hyper).init(variables["params"]),
+            usage=empty_usage(len(model.bank_of_depth), self._usage_window),
+            routing=routing,
             tally=empty_tally(),
-            snapshots=empty_snapshots(routing),
+            snapshots=empty_snapshots(routing.probabilities),
         )
 
     def segment(
@@ -93,10 +100,13 @@ class Program:
 
         How a run is cut into segments changes neither its parameters nor its curves.
         """
-        model, optimizer = self._model(hyper), self._optimizer(hyper)
+        model = self._model(hyper)
+        optimizer = self._optimizer(model, hyper)
 
         def one_step(_: jax.Array, before: TrainState) -> TrainState:
-            return train_step(self.config, model, optimizer, hyper, before, train)
+            return train_step(
+                self.config, model, optimizer, hyper, before, train, total_steps=self.total_steps
+            )
 
         state = jax.lax.fori_loop(0, steps, one_step, state)
         evaluation = self._evaluate_if(evaluate_now, state, hyper, test)
@@ -134,10 +144,8 @@ class Program:
     def _report(
         self, state: TrainState, model: RoutingNetwork, evaluation: Evaluation
     ) -> SegmentReport:
-        variables = variables_of(state)
-        greedy = model.apply(variables, method="greedy")
+        greedy = state.routing.probabilities.argmax(-1)
         used = jax.nn.one_hot(greedy, model.banks[0].num_blocks, dtype=bool).any(0).sum(-1)
-        routing = model.apply(variables, method="routing")
         steps = jnp.maximum(state.tally.steps, 1)
         return SegmentReport(
             step=state.step,
@@ -147,7 +155,7 @@ class Program:
             ),
             train_loss=state.tally.loss / steps,
             train_accuracy=state.tally.accuracy / steps,
-            policy_entropy=policy_entropy(routing).mean(0),
+            policy_entropy=state.routing.entropy,
             blocks_used=used.astype(jnp.int32),
             evaluation=evaluation,
         )
@@ -155,5 +163,13 @@ class Program:
     def _model(self, hyper: Hyperparams) -> RoutingNetwork:
         return make_model(self.config, self.shape, block_noise=hyper.block_noise)
 
-    def _optimizer(self, hyper: Hyperparams):
-        return make_optimizer(self.config, hyper, total_steps=self.total_steps)
+    def _optimizer(
+        self, model: RoutingNetwork, hyper: Hyperparams
+    ) -> optax.GradientTransformationExtraArgs:
+        return make_optimizer(self.config, model.router, hyper, total_steps=self.total_steps)
+
+    @property
+    def _usage_window(self) -> int:
+        """In decisions; by default those of ten steps."""
+        decisions = self.shape.num_tasks * self.config.training.examples_per_task
+        return self.config.reward.usage_window or 10 * decisions

@@ -7,8 +7,9 @@ import jax.numpy as jnp
 import optax
 from ml_collections import ConfigDict
 
+from routing_jax.config_clashes import default_epsilon, default_temperature
 from routing_jax.rl.rewards import UsageHistory
-from routing_jax.types import Params
+from routing_jax.types import Exploration, Params
 
 MAX_SNAPSHOTS = 40
 """Routing snapshots kept of a run."""
@@ -21,8 +22,12 @@ class Hyperparams(NamedTuple):
     learning_rate: jax.Array
     router_learning_rate: jax.Array
     return_rate: jax.Array
+    dispatcher_learning_rate: jax.Array
     epsilon: jax.Array
+    epsilon_end: jax.Array
     temperature: jax.Array
+    temperature_end: jax.Array
+    probability_floor: jax.Array
     entropy_weight: jax.Array
     rho: jax.Array
     discount: jax.Array
@@ -32,12 +37,17 @@ class Hyperparams(NamedTuple):
 def hyperparams(config: ConfigDict) -> Hyperparams:
     """The traced values of a validated configuration."""
     router, reward = config.router, config.reward
+    start = _exploration(router)
     values = (
         config.optimizer.learning_rate,
         router.learning_rate,
         router.return_rate,
-        router.epsilon,
-        router.temperature,
+        _or(router.dispatcher_learning_rate, router.learning_rate),
+        start.epsilon,
+        _or(router.epsilon_end, start.epsilon),
+        start.temperature,
+        _or(router.temperature_end, start.temperature),
+        router.probability_floor,
         router.entropy_weight,
         reward.rho,
         reward.discount,
@@ -46,6 +56,37 @@ def hyperparams(config: ConfigDict) -> Hyperparams:
     return Hyperparams(
         jnp.asarray(config.training.seed, jnp.uint32),
         *(jnp.asarray(value, jnp.float32) for value in values),
+    )
+
+
+def _exploration(router_config: ConfigDict) -> Exploration:
+    """Exploration at the start."""
+    return Exploration(
+        _or(router_config.epsilon, default_epsilon(router_config.rule)),
+        _or(router_config.temperature, default_temperature(router_config.rule)),
+    )
+
+
+def _or(value: float | None, default: float) -> float:
+    return default if value is None else value
+
+
+def exploration_at(hyper: Hyperparams, progress: jax.Array, *, schedule: str) -> Exploration:
+    """Exploration at a point of the run.
+
+    Args:
+      hyper: its values at the start and the end.
+      progress: float32 scalar, 0 at the first step, 1 at the end.
+      schedule: "linear" from start to end, or "geometric", which needs both above 0.
+    """
+
+    def between(start: jax.Array, end: jax.Array) -> jax.Array:
+        if schedule == "linear":
+            return start + progress * (end - start)
+        return start * (end / start) ** progress
+
+    return Exploration(
+        between(hyper.epsilon, hyper.epsilon_end), between(hyper.temperature, hyper.temperature_end)
     )
 
 
@@ -105,6 +146,21 @@ def take_snapshot(
     )
 
 
+class Routing(NamedTuple):
+    """The policy as the last batch met it."""
+
+    probabilities: jax.Array
+    """float32 [T, D, A], exploration left out, mean over the examples of a task."""
+    entropy: jax.Array
+    """float32 [D], nats, mean over all examples."""
+
+
+def routing_of(probabilities: jax.Array) -> Routing:
+    """Summary of the probabilities [T, n, D, A] of a batch."""
+    entropy = jnp.maximum(jax.scipy.special.entr(probabilities).sum(-1), 0.0).mean((0, 1))  # no -0
+    return Routing(probabilities.mean(1), entropy)
+
+
 class TrainState(NamedTuple):
     """All of a run's state; with the hyperparameters it determines every later step."""
 
@@ -114,5 +170,6 @@ class TrainState(NamedTuple):
     batch_stats: Params
     optimizer: optax.OptState
     usage: UsageHistory
+    routing: Routing
     tally: Tally
     snapshots: Snapshots

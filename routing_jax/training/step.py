@@ -9,7 +9,14 @@ from routing_jax.data.augmentation import augment
 from routing_jax.data.sampling import draw_batch
 from routing_jax.models.routing_network import Routed, RoutingNetwork
 from routing_jax.rl import rewards
-from routing_jax.training.state import Hyperparams, Tally, TrainState, make_keys
+from routing_jax.training.state import (
+    Hyperparams,
+    Tally,
+    TrainState,
+    exploration_at,
+    make_keys,
+    routing_of,
+)
 from routing_jax.types import Batch, MultiTaskData, Params, Trajectory
 
 
@@ -20,13 +27,22 @@ def train_step(
     hyper: Hyperparams,
     state: TrainState,
     train: MultiTaskData,
+    *,
+    total_steps: int,
 ) -> TrainState:
     """Draws the batch of the state's step and learns from it.
 
     Everything random depends on (seed, step) alone, so a step can be redone from its state.
     """
     keys = make_keys(hyper.seed)
-    router_key, augment_key = jax.random.split(jax.random.fold_in(keys.step, state.step))
+    router_key, augment_key, rule_key = jax.random.split(
+        jax.random.fold_in(keys.step, state.step), 3
+    )
+    exploration = exploration_at(
+        hyper,
+        state.step.astype(jnp.float32) / total_steps,
+        schedule=config.router.exploration_schedule,
+    )
     batch = draw_batch(
         train,
         key=keys.data,
@@ -40,8 +56,7 @@ def train_step(
         routed, updated = model.apply(
             {"params": params, "batch_stats": state.batch_stats},
             batch.images,
-            epsilon=hyper.epsilon,
-            temperature=hyper.temperature,
+            exploration=exploration,
             rngs={"router": router_key},
             mutable=["batch_stats"],
         )
@@ -55,7 +70,15 @@ def train_step(
         gradients,
         state.optimizer,
         state.params,
-        trajectory=_trajectory(config.reward, model, hyper, state, routed, batch),
+        trajectory=Trajectory(
+            decisions=routed.decisions,
+            rewards=hyper.rho * _collaboration(config.reward, model, state, routed),
+            final_reward=rewards.FINAL_REWARDS[config.reward.final](routed.logits, batch.labels),
+            weights=jnp.ones(batch.labels.shape),
+            exploration=exploration,
+            observations=routed.observations,
+            key=rule_key,
+        ),
     )
     return state._replace(
         step=state.step + 1,
@@ -63,6 +86,7 @@ def train_step(
         batch_stats=batch_stats,
         optimizer=optimizer_state,
         usage=rewards.remember(state.usage, routed.decisions.actions),
+        routing=routing_of(routed.probabilities),
         tally=_count(state.tally, state.step + 1, loss, routed.logits, batch),
     )
 
@@ -72,24 +96,15 @@ def variables_of(state: TrainState) -> dict[str, Params]:
     return {"params": state.params, "batch_stats": state.batch_stats}
 
 
-def _trajectory(
-    reward_config: ConfigDict,
-    model: RoutingNetwork,
-    hyper: Hyperparams,
-    state: TrainState,
-    routed: Routed,
-    batch: Batch,
-) -> Trajectory:
-    """The routed batch with its rewards; collaboration looks at the past, not at this batch."""
+def _collaboration(
+    reward_config: ConfigDict, model: RoutingNetwork, state: TrainState, routed: Routed
+) -> jax.Array:
+    """The collaboration reward, [T, n, D]; it looks at the past, not at this batch."""
     if reward_config.collaboration == "usage":
         popularity = rewards.usage(state.usage, model.num_actions)
     else:
-        popularity = model.apply(variables_of(state), method="routing").mean(0)
-    return Trajectory(
-        decisions=routed.decisions,
-        rewards=hyper.rho * rewards.collaboration(popularity, routed.decisions.actions),
-        final_reward=rewards.FINAL_REWARDS[reward_config.final](routed.logits, batch.labels),
-    )
+        popularity = state.routing.probabilities.mean(0)
+    return rewards.collaboration(popularity, routed.decisions.actions)
 
 
 def _count(

@@ -9,9 +9,9 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from routing_jax.routers.tabular import TabularRouter
 
 from routing_jax.rl import rewards, transforms
-from routing_jax.routers.tabular import TabularRouter
 from routing_jax.types import Trajectory
 
 TASKS, DEPTH, BLOCKS, EXAMPLES, STEPS, SEEDS = 4, 3, 5, 16, 600, 10

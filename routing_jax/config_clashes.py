@@ -1,0 +1,157 @@
+"""Fields that are each allowed but do not go together, and what to change then."""
+
+import dataclasses
+from collections.abc import Callable
+
+from routing_jax.config_fields import VALUE_RULES
+
+
+@dataclasses.dataclass(frozen=True)
+class Clash:
+    """Values that exclude each other.
+
+    Attributes:
+        fields: Dotted names.
+        happens: Takes the values of `fields`, in their order.
+        remedy: What to change.
+    """
+
+    fields: tuple[str, ...]
+    happens: Callable[..., bool]
+    remedy: str
+
+
+_DATA = (
+    Clash(
+        ("data.tasks", "data.name"),
+        lambda tasks, name: tasks == "superclass" and name != "cifar100",
+        "only cifar100 has superclasses; set data.name to cifar100 or data.tasks to one_vs_rest",
+    ),
+    Clash(
+        ("data.share_images", "data.tasks"),
+        lambda share, tasks: share and tasks == "superclass",
+        "superclass tasks have no images in common; set data.share_images to false",
+    ),
+)
+
+_MODEL = (
+    Clash(
+        ("model.block", "model.encoder"),
+        lambda block, encoder: block == "conv" and encoder != "stem",
+        "convolutional blocks need a map to work on; set model.encoder to stem or model.block to "
+        "dense",
+    ),
+    Clash(
+        ("dispatch.strategy", "router.decision_per"),
+        lambda strategy, per: strategy == "gather" and per != "task",
+        "gather applies one block per task; set router.decision_per to task "
+        "or dispatch.strategy to auto",
+    ),
+)
+
+_ROUTER = (
+    Clash(
+        ("router.rule", "router.policy"),
+        lambda rule, policy: rule == "wpl" and policy != "tabular",
+        "wpl moves a table of probabilities; set router.policy to tabular or router.rule to "
+        "reinforce_mean",
+    ),
+    Clash(
+        ("router.rule", "router.optimizer"),
+        lambda rule, optimizer: rule == "wpl" and optimizer != "sgd",
+        "wpl takes plain steps on the simplex; set router.optimizer to sgd",
+    ),
+    Clash(
+        ("router.rule", "router.probability_floor"),
+        lambda rule, floor: rule != "wpl" and floor > 0,
+        "only wpl keeps a table of probabilities that can have a floor; set it to 0 and explore "
+        "with router.epsilon",
+    ),
+    Clash(
+        ("router.rule", "router.entropy_weight"),
+        lambda rule, weight: rule in VALUE_RULES and weight > 0,
+        "action values have no entropy to reward; set router.entropy_weight to 0 and explore with "
+        "router.epsilon or router.temperature",
+    ),
+    Clash(
+        ("router.rule", "router.temperature", "router.temperature_end"),
+        lambda rule, first, last: rule not in VALUE_RULES and 0 in (first, last),
+        "a temperature of 0 takes the best action value, and this rule learns a policy; set it "
+        "above 0",
+    ),
+    Clash(
+        ("router.rule", "router.epsilon", "router.temperature"),
+        lambda rule, epsilon, temperature: rule in VALUE_RULES and epsilon == 0 and not temperature,
+        "always taking the best action never learns the others; set router.epsilon or "
+        "router.temperature above 0",
+    ),
+    Clash(
+        ("router.exploration_schedule", "router.rule", "router.epsilon", "router.epsilon_end"),
+        lambda schedule, rule, first, last: (
+            schedule == "geometric" and last is not None and not (_epsilon(rule, first) and last)
+        ),
+        "a geometric schedule never leaves or reaches 0; set both ends above 0 or "
+        "router.exploration_schedule to linear",
+    ),
+    Clash(
+        (
+            "router.exploration_schedule",
+            "router.rule",
+            "router.temperature",
+            "router.temperature_end",
+        ),
+        lambda schedule, rule, first, last: (
+            schedule == "geometric"
+            and last is not None
+            and not (_temperature(rule, first) and last)
+        ),
+        "a geometric schedule never leaves or reaches 0; set both ends above 0 or "
+        "router.exploration_schedule to linear",
+    ),
+    Clash(
+        ("router.policy", "router.decision_per"),
+        lambda policy, per: policy == "approximator" and per == "task",
+        "an approximator sees examples; set router.decision_per to example or router.policy to "
+        "tabular",
+    ),
+    Clash(
+        ("router.agent", "router.decision_per"),
+        lambda agent, per: agent == "dispatched" and per == "task",
+        "a dispatcher sees examples; set router.decision_per to example or router.agent to "
+        "per_task",
+    ),
+    Clash(
+        ("router.agent", "router.num_agents"),
+        lambda agent, count: agent != "dispatched" and count is not None,
+        "only a dispatcher picks from a number of agents; set router.agent to dispatched or "
+        "router.num_agents to None",
+    ),
+)
+
+_TRAINING = (
+    Clash(
+        ("training.epochs", "training.steps"),
+        lambda epochs, steps: (epochs is None) == (steps is None),
+        "exactly one of them sets the length of training; give that one a number, the other None",
+    ),
+)
+
+CLASHES = (*_DATA, *_MODEL, *_ROUTER, *_TRAINING)
+
+
+def default_epsilon(rule: str) -> float:
+    """Share of uniform draws where none is set: action values need some, a policy draws anyway."""
+    return 0.1 if rule in VALUE_RULES else 0.0
+
+
+def default_temperature(rule: str) -> float:
+    """Temperature where none is set: the best action value, or the policy itself."""
+    return 0.0 if rule in VALUE_RULES else 1.0
+
+
+def _epsilon(rule: str, epsilon: float | None) -> float:
+    return default_epsilon(rule) if epsilon is None else epsilon
+
+
+def _temperature(rule: str, temperature: float | None) -> float:
+    return default_temperature(rule) if temperature is None else temperature

@@ -1,0 +1,44 @@
+"""Agents: who decides for an example (Rosenbaum et al. 2018, figure 3)."""
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from routing_jax.routers.policies import PolicyNetwork
+
+
+def assign_agents(agent: str, num_tasks: int) -> tuple[int, ...]:
+    """The fixed agent of each task, T of them (figure 3 a and b).
+
+    Args:
+      agent: "per_task", an agent of its own for each task, or "single", one for all.
+      num_tasks: T.
+    """
+    return (0,) * num_tasks if agent == "single" else tuple(range(num_tasks))
+
+
+class Dispatcher(nn.Module):
+    """A learned assignment: picks the agent of an example from its representation (figure 3 c).
+
+    Attributes:
+      num_agents: G.
+      num_tasks: T.
+      hidden: hidden units.
+      task_input: whether the task is seen too, as one-hot.
+    """
+
+    num_agents: int
+    num_tasks: int
+    hidden: int = 64
+    task_input: bool = False
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """Logits over agents, float32 [T, n, G], of representations [T, n, ...]."""
+        x = jax.lax.stop_gradient(x.reshape(*x.shape[:2], -1)).astype(jnp.float32)
+        if self.task_input:
+            tasks = jnp.broadcast_to(
+                jnp.eye(self.num_tasks)[:, None], (*x.shape[:2], self.num_tasks)
+            )
+            x = jnp.concatenate([x, tasks], axis=-1)
+        return PolicyNetwork(self.hidden, self.num_agents)(x)

@@ -30,16 +30,34 @@ WRONG_VALUES = [
     ("data.validation_fraction", 1.0, "a number in [0, 1) (default 0.0)"),
     ("data.augment", "flip", "one of: none, crop, crop_flip (default 'none')"),
     ("model.name", "cross_stitch", "one of: routing_network (default 'routing_network')"),
-    ("model.encoder", "resnet", "one of: conv4, flatten (default 'conv4')"),
+    ("model.encoder", "resnet", "one of: conv4, stem, flatten (default 'conv4')"),
     ("model.num_blocks", 0, "an integer >= 1, or None for one per task (default None)"),
     ("model.depth", 0, "an integer >= 1 (default 3)"),
     ("model.width", -1, "an integer >= 1 (default 128)"),
     ("model.bank", "own", "one of: per_depth, shared (default 'per_depth')"),
     ("model.block_noise", -0.1, "a number in [0, 1] (default 1.0)"),
     ("model.dtype", "float16", "one of: float32, bfloat16 (default 'float32')"),
-    ("router.agent", "dispatcher", "one of: per_task, single (default 'per_task')"),
-    ("router.policy", "mlp", "one of: tabular (default 'tabular')"),
-    ("router.rule", "sarsa", "one of: wpl (default 'wpl')"),
+    ("model.block", "attention", "one of: dense, conv (default 'dense')"),
+    ("router.agent", "dispatcher", "one of: per_task, single, dispatched (default 'per_task')"),
+    ("router.policy", "mlp", "one of: tabular, approximator (default 'tabular')"),
+    ("router.num_agents", 0, "an integer >= 1, or None for one per task (default None)"),
+    ("router.networks", "one", "one of: per_depth, shared (default 'per_depth')"),
+    ("router.hidden", 0, "an integer >= 1 (default 64)"),
+    (
+        "router.rule",
+        "ppo",
+        "one of: wpl, reinforce, reinforce_mean, reinforce_learned, actor_critic, q_learning, "
+        "sarsa, expected_sarsa, advantage_learning, gumbel_softmax, relax (default 'wpl')",
+    ),
+    ("router.advantage_scale", 0.0, "a number in (0, 1] (default 0.5)"),
+    ("router.optimizer", "lion", "one of: sgd, adam (default 'sgd')"),
+    (
+        "router.dispatcher_learning_rate",
+        0.0,
+        "a number > 0, or None for router.learning_rate (default None)",
+    ),
+    ("router.exploration_schedule", "step", "one of: linear, geometric (default 'linear')"),
+    ("router.probability_floor", -0.1, "a number in [0, 1] (default 0.0)"),
     (
         "router.wpl_convention",
         "paper",
@@ -48,8 +66,23 @@ WRONG_VALUES = [
     ("router.decision_per", "batch", "one of: example, task (default 'example')"),
     ("router.learning_rate", 0.0, "a number > 0 (default 0.1)"),
     ("router.return_rate", 0.0, "a number in (0, 1] (default 0.05)"),
-    ("router.epsilon", 1.1, "a number in [0, 1] (default 0.0)"),
-    ("router.temperature", 0.0, "a number > 0 (default 1.0)"),
+    (
+        "router.epsilon",
+        1.1,
+        "a number in [0, 1], or None for 0.1 for rules that learn action values, else 0 "
+        "(default None)",
+    ),
+    ("router.epsilon_end", -0.1, "a number in [0, 1], or None for router.epsilon (default None)"),
+    (
+        "router.temperature",
+        -1.0,
+        "a number >= 0, or None for 0 for rules that learn action values, else 1 (default None)",
+    ),
+    (
+        "router.temperature_end",
+        -1.0,
+        "a number >= 0, or None for router.temperature (default None)",
+    ),
     ("router.entropy_weight", -1.0, "a number >= 0 (default 0.0)"),
     ("dispatch.strategy", "fast", "one of: auto, dense, gather, grouped (default 'auto')"),
     ("reward.final", "f1", "one of: correctness, negative_loss (default 'correctness')"),
@@ -57,7 +90,7 @@ WRONG_VALUES = [
     ("reward.rho", -0.1, "a number in [0, 1] (default 0.0)"),
     ("reward.rho", float("nan"), "a number in [0, 1] (default 0.0)"),
     ("reward.collaboration", "none", "one of: usage, probability (default 'usage')"),
-    ("reward.usage_window", 0, "an integer >= 1 (default 256)"),
+    ("reward.usage_window", 0, "an integer >= 1, or None for those of ten steps (default 256)"),
     ("reward.discount", 2.0, "a number in [0, 1] (default 1.0)"),
     ("optimizer.name", "lion", "one of: sgd, adam (default 'sgd')"),
     ("optimizer.learning_rate", float("inf"), "a number > 0 (default 0.05)"),
@@ -167,7 +200,7 @@ WRONG_INPUTS = {
             "--config.data.name=minst",
             "--config.model.width=0",
             "--config.router.agent=dispatcher",
-            "--config.router.rule=sarsa",
+            "--config.router.rule=ppo",
             "--config.router.learning_rate=-1",
             "--config.optimizer.learning_rate=nan",
             "--config.training.epochs=-3",
@@ -177,9 +210,11 @@ WRONG_INPUTS = {
         "cifar100, digits "
         "(default 'mnist')\n"
         "  model.width = 0 is not allowed: set it to an integer >= 1 (default 128)\n"
-        "  router.agent = 'dispatcher' is not allowed: set it to one of: per_task, single "
-        "(default 'per_task')\n"
-        "  router.rule = 'sarsa' is not allowed: set it to one of: wpl (default 'wpl')\n"
+        "  router.agent = 'dispatcher' is not allowed: set it to one of: per_task, single, "
+        "dispatched (default 'per_task')\n"
+        "  router.rule = 'ppo' is not allowed: set it to one of: wpl, reinforce, "
+        "reinforce_mean, reinforce_learned, actor_critic, q_learning, sarsa, expected_sarsa, "
+        "advantage_learning, gumbel_softmax, relax (default 'wpl')\n"
         "  router.learning_rate = -1.0 is not allowed: set it to a number > 0 (default 0.1)\n"
         "  reward.rho = 1.5 is not allowed: set it to a number in [0, 1] (default 0.0)\n"
         "  optimizer.learning_rate = nan is not allowed: set it to a number > 0 (default 0.05)\n"

@@ -66,6 +66,7 @@ def test_the_defaults_are_those_of_the_paper_and_the_issue():
         "model": {
             "name": "routing_network",
             "encoder": "conv4",
+            "block": "dense",
             "num_blocks": None,
             "depth": 3,
             "width": 128,
@@ -76,14 +77,25 @@ def test_the_defaults_are_those_of_the_paper_and_the_issue():
         "router": {
             "agent": "per_task",
             "policy": "tabular",
+            "num_agents": None,
+            "networks": "per_depth",
+            "hidden": 64,
+            "task_input": False,
             "rule": "wpl",
+            "advantage_scale": 0.5,
+            "optimizer": "sgd",
             "wpl_convention": "routing_networks",
             "decision_per": "example",
             "pass_action": False,
             "learning_rate": 0.1,
+            "dispatcher_learning_rate": None,
             "return_rate": 0.05,
-            "epsilon": 0.0,
-            "temperature": 1.0,
+            "epsilon": None,
+            "epsilon_end": None,
+            "temperature": None,
+            "temperature_end": None,
+            "exploration_schedule": "linear",
+            "probability_floor": 0.0,
             "entropy_weight": 0.0,
         },
         "dispatch": {"strategy": "auto"},
@@ -158,6 +170,82 @@ def test_a_wrong_type_is_told_with_what_is_allowed(name, value, advice):
             "to auto",
         ),
         (
+            {"model__block": "conv"},
+            "model.block = 'conv' and model.encoder = 'conv4' clash: convolutional blocks need a "
+            "map to work on; set model.encoder to stem or model.block to dense",
+        ),
+        (
+            {"router__policy": "approximator"},
+            "router.rule = 'wpl' and router.policy = 'approximator' clash: wpl moves a table of "
+            "probabilities; set router.policy to tabular or router.rule to reinforce_mean",
+        ),
+        (
+            {"router__optimizer": "adam"},
+            "router.rule = 'wpl' and router.optimizer = 'adam' clash: wpl takes plain steps on the "
+            "simplex; set router.optimizer to sgd",
+        ),
+        (
+            {"router__rule": "reinforce", "router__probability_floor": 0.01},
+            "router.rule = 'reinforce' and router.probability_floor = 0.01 clash: only wpl keeps a "
+            "table of probabilities that can have a floor; set it to 0 and explore with "
+            "router.epsilon",
+        ),
+        (
+            {"router__rule": "sarsa", "router__entropy_weight": 0.1},
+            "router.rule = 'sarsa' and router.entropy_weight = 0.1 clash: action values have no "
+            "entropy to reward; set router.entropy_weight to 0 and explore with router.epsilon or "
+            "router.temperature",
+        ),
+        (
+            {"router__temperature_end": 0.0},
+            "router.rule = 'wpl' and router.temperature = None and router.temperature_end = 0.0 "
+            "clash: a temperature of 0 takes the best action value, and this rule learns a policy; "
+            "set it above 0",
+        ),
+        (
+            {"router__rule": "q_learning", "router__epsilon": 0.0},
+            "router.rule = 'q_learning' and router.epsilon = 0.0 and router.temperature = None "
+            "clash: always taking the best action never learns the others; set router.epsilon or "
+            "router.temperature above 0",
+        ),
+        (
+            {"router__exploration_schedule": "geometric", "router__epsilon_end": 0.1},
+            "router.exploration_schedule = 'geometric' and router.rule = 'wpl' and router.epsilon "
+            "= None and router.epsilon_end = 0.1 clash: a geometric schedule never leaves or "
+            "reaches 0; set both ends above 0 or router.exploration_schedule to linear",
+        ),
+        (
+            {
+                "router__exploration_schedule": "geometric",
+                "router__rule": "sarsa",
+                "router__temperature_end": 0.1,
+            },
+            "router.exploration_schedule = 'geometric' and router.rule = 'sarsa' and "
+            "router.temperature = None and router.temperature_end = 0.1 clash: a geometric "
+            "schedule never leaves or reaches 0; set both ends above 0 or "
+            "router.exploration_schedule to linear",
+        ),
+        (
+            {
+                "router__rule": "reinforce",
+                "router__policy": "approximator",
+                "router__decision_per": "task",
+            },
+            "router.policy = 'approximator' and router.decision_per = 'task' clash: an "
+            "approximator sees examples; set router.decision_per to example or router.policy to "
+            "tabular",
+        ),
+        (
+            {"router__agent": "dispatched", "router__decision_per": "task"},
+            "router.agent = 'dispatched' and router.decision_per = 'task' clash: a dispatcher sees "
+            "examples; set router.decision_per to example or router.agent to per_task",
+        ),
+        (
+            {"router__num_agents": 3},
+            "router.agent = 'per_task' and router.num_agents = 3 clash: only a dispatcher picks "
+            "from a number of agents; set router.agent to dispatched or router.num_agents to None",
+        ),
+        (
             {"training__epochs": 3},
             "training.epochs = 3 and training.steps = 1000 clash: exactly one of them sets the "
             "length of training; give that one a number, the other None",
@@ -178,6 +266,13 @@ def test_valid_combinations_pass():
     config_lib.validate(changed(dispatch__strategy="gather", router__decision_per="task"))
     config_lib.validate(changed(training__epochs=2, training__steps=None))
     config_lib.validate(changed(reward__rho=1, model__num_blocks=4))
+    config_lib.validate(changed(model__block="conv", model__encoder="stem"))
+    config_lib.validate(changed(router__agent="dispatched", router__num_agents=3))
+    config_lib.validate(changed(router__rule="q_learning", router__policy="approximator"))
+    config_lib.validate(changed(router__rule="sarsa", router__epsilon=0.0, router__temperature=1.0))
+    config_lib.validate(
+        changed(router__exploration_schedule="geometric", router__temperature_end=0.1)
+    )
 
 
 def test_every_problem_is_in_the_one_message():

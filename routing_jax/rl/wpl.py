@@ -49,10 +49,10 @@ def clip_and_renormalise(
       floor: smallest probability of an action that is offered; at most 1 / A.
       allowed: bool [..., A], the actions offered; all if None. Others get probability zero.
     """
-    allowed = jnp.ones(policy.shape[-1:], bool) if allowed is None else allowed
+    allowed = jnp.broadcast_to(True if allowed is None else allowed, policy.shape)
     least = jnp.where(allowed, floor, 0.0)
     excess = jnp.where(allowed, jnp.maximum(jnp.minimum(policy, 1.0) - least, 0.0), 0.0)
     total = excess.sum(-1, keepdims=True)
-    equal = jnp.broadcast_to(allowed / allowed.sum(-1, keepdims=True), policy.shape)
+    equal = allowed / allowed.sum(-1, keepdims=True)
     share = jnp.where(total > 0, excess / jnp.where(total > 0, total, 1.0), equal)
     return least + (1 - least.sum(-1, keepdims=True)) * share

@@ -26,7 +26,7 @@ def start(allowed: jax.Array) -> jax.Array:
 
 def mask(outputs: jax.Array, allowed: jax.Array) -> jax.Array:
     """Outputs [..., A] with those of actions that are not offered (bool [..., A]) out of reach."""
-    return jnp.where(allowed, outputs, _NEVER)
+    return jnp.where(jnp.broadcast_to(allowed, outputs.shape), outputs, _NEVER)
 
 
 def log_policy(
@@ -63,7 +63,8 @@ def log_behaviour(
     """
     policy = log_policy(outputs, allowed, kind=kind, temperature=exploration.temperature)
     epsilon = jnp.asarray(exploration.epsilon, jnp.float32)
-    return jnp.logaddexp(jnp.log1p(-epsilon) + policy, jnp.log(epsilon) + jnp.log(start(allowed)))
+    uniform = jnp.broadcast_to(jnp.log(start(allowed)), policy.shape)
+    return jnp.logaddexp(jnp.log1p(-epsilon) + policy, jnp.log(epsilon) + uniform)
 
 
 def sample(key: jax.Array, probabilities: jax.Array, shape: tuple[int, ...]) -> jax.Array:

@@ -12,6 +12,7 @@ from routing_jax.config import base_config
 from routing_jax.models.encoders import ConvEncoder
 from routing_jax.models.factory import DataShape, make_model
 from routing_jax.models.routing_network import RoutingNetwork
+from routing_jax.types import Exploration
 
 SMALL = DataShape(num_tasks=3, num_classes=2, image=(2, 3, 1))
 
@@ -52,13 +53,13 @@ def build(model_config) -> Callable[..., Built]:
         keys = {"params": jax.random.key(0), "router": jax.random.key(0)}
         images = jax.ShapeDtypeStruct((1, 1, *shape.image), jnp.uint8)
         shapes = jax.eval_shape(
-            lambda images: model.init(keys, images, epsilon=0.0, temperature=1.0), images
+            lambda images: model.init(keys, images, exploration=Exploration()), images
         )
         rng = np.random.default_rng(0)
 
         def fill(path, leaf):
             name = path[-1].key
-            if name == "policy":
+            if name == "table":
                 allowed = np.array(model.router.allowed, np.float32)
                 uniform = allowed / allowed.sum(-1, keepdims=True)
                 return np.broadcast_to(uniform, leaf.shape)

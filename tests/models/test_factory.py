@@ -7,6 +7,7 @@ import pytest
 
 from routing_jax.errors import UserError
 from routing_jax.models.factory import DataShape, make_model
+from routing_jax.types import Exploration
 
 
 def widths(built) -> list[tuple[int, ...]]:
@@ -22,7 +23,7 @@ def test_the_number_of_parameters_of_mnist_mtl(model_config):
     images = jax.ShapeDtypeStruct((10, 1, 28, 28, 1), "uint8")
     keys = {"params": jax.random.key(0), "router": jax.random.key(0)}
     params = jax.eval_shape(
-        lambda images: model.init(keys, images, epsilon=0.0, temperature=1.0), images
+        lambda images: model.init(keys, images, exploration=Exploration()), images
     )["params"]
     convolutions = 9 * 1 * 32 + 3 * 9 * 32 * 32
     normalisations = 4 * 2 * 32
@@ -50,7 +51,7 @@ def test_there_are_as_many_blocks_as_tasks_unless_a_number_is_given(build):
 
 @pytest.mark.parametrize(("agent", "agents"), [("per_task", 3), ("single", 1)])
 def test_agents(build, agent, agents):
-    policy = build(router__agent=agent).variables["params"]["router"]["policy"]
+    policy = build(router__agent=agent).variables["params"]["router"]["policy"]["table"]
     assert policy.shape == (agents, 3, 2)
 
 

@@ -9,6 +9,7 @@ import optax
 import pytest
 
 from routing_jax.models.factory import DataShape
+from routing_jax.types import Exploration
 
 SHAPE = DataShape(3, 2, (2, 3, 1))
 
@@ -28,16 +29,15 @@ def _train_pass(model, variables, images, seed):
     return model.apply(
         variables,
         images,
-        epsilon=0.0,
-        temperature=1.0,
+        exploration=Exploration(),
         rngs={"router": jax.random.key(seed)},
         mutable=["batch_stats"],
     )
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def route(model, variables, x, actions):
-    return model.apply(variables, x, actions, method="route")
+def follow(model, variables, x, actions):
+    return model.apply(variables, x, actions, method="follow")
 
 
 def looped(built, images, actions):
@@ -83,13 +83,13 @@ def test_the_network_equals_a_loop_over_examples_along_its_own_decisions(build, 
     np.testing.assert_allclose(routed.logits, looped(built, images, actions), atol=1e-5)
 
 
-def test_route_takes_actions_per_task_or_per_example(build):
+def test_follow_takes_actions_per_task_or_per_example(build):
     built = build()
     x = random_images(3, 4).reshape(3, 4, 6).astype(np.float32) / 255
-    per_task = np.array([[0, 1, 1], [1, 1, 0], [0, 0, 0]], np.int32)
-    per_example = np.broadcast_to(per_task[:, None], (3, 4, 3))
+    per_task = np.array([[[0, 1, 1]], [[1, 1, 0]], [[0, 0, 0]]], np.int32)
+    per_example = np.broadcast_to(per_task, (3, 4, 3))
     routes = [
-        route(built.model, built.variables, x, actions) for actions in (per_task, per_example)
+        follow(built.model, built.variables, x, actions) for actions in (per_task, per_example)
     ]
     np.testing.assert_allclose(routes[0], routes[1], atol=1e-5)
     np.testing.assert_allclose(
@@ -126,7 +126,7 @@ def test_shared_images_give_the_gradients_of_the_same_images_given_to_each_task(
     )
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-5), once, each)
     # The loss does not reach the policy; reinforcement learning does.
-    np.testing.assert_array_equal(once["router"]["policy"], np.zeros((3, 3, 2)))
+    np.testing.assert_array_equal(once["router"]["policy"]["table"], np.zeros((3, 3, 2)))
 
 
 def test_a_shared_bank_gets_the_gradients_of_all_its_depths(build):
@@ -139,7 +139,7 @@ def test_a_shared_bank_gets_the_gradients_of_all_its_depths(build):
 
     def gradient(model, params):
         actions = np.zeros((3, 4, 3), np.int32)
-        return jax.grad(lambda params: route(model, {"params": params}, x, actions).sum())(params)
+        return jax.grad(lambda params: follow(model, {"params": params}, x, actions).sum())(params)
 
     shared, separate = gradient(built.model, params), gradient(apart.model, copied)
     both = jax.tree.map(jnp.add, separate["banks_0"], separate["banks_1"])
@@ -166,7 +166,7 @@ def test_initialising_leaves_the_batch_statistics_at_their_start(build):
     model = build(shape, model__encoder="conv4").model
     keys = {"params": jax.random.key(0), "router": jax.random.key(0)}
     stats = jax.jit(
-        lambda images: model.init(keys, images, epsilon=0.0, temperature=1.0)["batch_stats"]
+        lambda images: model.init(keys, images, exploration=Exploration())["batch_stats"]
     )(random_images(3, 4, shape.image))
     for norm in stats["encoder"].values():
         np.testing.assert_array_equal(norm["mean"], np.zeros(3))
@@ -198,11 +198,12 @@ def test_bfloat16_computes_close_to_float32_and_gives_float32_logits(build, stra
 
 def test_routing_and_greedy_are_those_of_the_router(build):
     built = build(router__pass_action=True)
-    routing = built.model.apply(built.variables, method="routing")
+    x = random_images(3, 4).reshape(3, 4, 6).astype(np.float32) / 255
+    routed = built.model.apply(built.variables, x, method="route")
     expected = [[1 / 3, 1 / 3, 1 / 3]] * 2 + [[1 / 2, 1 / 2, 0]]  # 6-6, 6-6, 6-2
-    np.testing.assert_allclose(routing, np.broadcast_to(expected, (3, 3, 3)), rtol=1e-6)
-    greedy = built.model.apply(built.variables, method="greedy")
-    np.testing.assert_array_equal(greedy, np.zeros((3, 3)))
+    shape = (3, 1, 3, 3)  # one distribution serves all examples of a task
+    np.testing.assert_allclose(routed.probabilities, np.broadcast_to(expected, shape), rtol=1e-6)
+    np.testing.assert_array_equal(routed.decisions.actions, np.zeros((3, 4, 3)))
 
 
 def test_the_key_of_the_router_decides_the_routes(build):

@@ -5,22 +5,27 @@ import jax.numpy as jnp
 import numpy as np
 
 from routing_jax.models.factory import DataShape, make_model
-from routing_jax.training.evaluation import evaluate, policy_entropy
+from routing_jax.training.evaluation import evaluate
+from routing_jax.types import Exploration
 
 
 def test_evaluation_equals_one_example_at_a_time(tiny_config, unequal_data):
     config = tiny_config(data__share_images=False, model__encoder="conv4")
     model = make_model(config, DataShape(3, 2, (4, 4, 1)), block_noise=1.0)
     key = jax.random.key(0)
+    keys = {"params": key, "router": key}
     images = jnp.asarray(unequal_data.images[unequal_data.index[:, :2]])
-    variables = model.init({"params": key, "router": key}, images, epsilon=0.0, temperature=1.0)
+    variables = model.init(keys, images, exploration=Exploration())
     policy = jax.random.dirichlet(key, jnp.ones(4), (3, 2))
-    variables = {**variables, "params": {**variables["params"], "router": {"policy": policy}}}
+    variables = {
+        **variables,
+        "params": {**variables["params"], "router": {"policy": {"table": policy}}},
+    }
     data = jax.tree.map(jnp.asarray, unequal_data)
     result = evaluate(model, variables, data, num_classes=2)
 
     np.testing.assert_array_equal(result.greedy, policy.argmax(-1))
-    np.testing.assert_array_equal(result.routing, policy)
+    np.testing.assert_allclose(result.routing, policy, rtol=1e-5)
     greedy = policy.argmax(-1).astype(jnp.int32)
     for task, size in enumerate(unequal_data.sizes):
         right = {0: [], 1: []}
@@ -28,7 +33,7 @@ def test_evaluation_equals_one_example_at_a_time(tiny_config, unequal_data):
             image = unequal_data.images[unequal_data.index[task, example]]
             x = model.apply(variables, image[None], train=False, method="encode")
             x = jnp.broadcast_to(x, (3, 1, x.shape[-1]))
-            logits = model.apply(variables, x, greedy, method="route")[task, 0]
+            logits = model.apply(variables, x, greedy[:, None], method="follow")[task, 0]
             label = int(unequal_data.labels[task, example])
             right[label].append(int(logits.argmax()) == label)
         everything = right[0] + right[1]
@@ -40,8 +45,9 @@ def test_evaluation_equals_one_example_at_a_time(tiny_config, unequal_data):
 def test_always_answering_no_is_90_percent_accurate_and_50_percent_balanced(tiny_config, digits):
     model = make_model(tiny_config(), DataShape(10, 2, (8, 8, 1)), block_noise=0.0)
     key = jax.random.key(0)
+    keys = {"params": key, "router": key}
     images = jnp.zeros((1, 1, 8, 8, 1), jnp.uint8)
-    variables = model.init({"params": key, "router": key}, images, epsilon=0.0, temperature=1.0)
+    variables = model.init(keys, images, exploration=Exploration())
     last = variables["params"]["banks_1"]["blocks"]["Dense_0"]
     last |= {
         "kernel": jnp.zeros_like(last["kernel"]),
@@ -52,9 +58,3 @@ def test_always_answering_no_is_90_percent_accurate_and_50_percent_balanced(tiny
     )
     np.testing.assert_allclose(result.balanced_accuracy, [0.5] * 10)
     np.testing.assert_allclose(result.accuracy.mean(), 0.9, atol=1e-6)
-
-
-def test_policy_entropy_of_hand_values():
-    # Uniform over four: log 4. Certain: 0.
-    policy = jnp.array([[0.25] * 4, [0, 1.0, 0, 0]])
-    np.testing.assert_allclose(policy_entropy(policy), [np.log(4), 0], atol=1e-6)

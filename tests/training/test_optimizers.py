@@ -4,25 +4,31 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from routing_jax.routers.policies import TabularPolicy
+from routing_jax.routers.router import Router
 from routing_jax.training.optimizers import label_parameters, make_optimizer
 from routing_jax.training.state import hyperparams
 from routing_jax.types import Decisions, Trajectory
 
 PARAMS = {
     "banks_0": {"blocks": {"kernel": jnp.ones((2, 3))}},
-    "router": {"policy": jnp.array([[[0.5, 0.5]]])},
+    "router": {"policy": {"table": jnp.array([[[0.5, 0.5]]])}},
 }
+ROUTER = Router((0,), TabularPolicy(1, 1, 2), ((True, True),))
 TRAJECTORY = Trajectory(
-    Decisions(jnp.array([[[1]]]), jnp.array([[0]])), jnp.zeros((1, 1, 1)), jnp.array([[1.0]])
+    Decisions(jnp.array([[[1]]]), jnp.array([[0]])),
+    rewards=jnp.zeros((1, 1, 1)),
+    final_reward=jnp.array([[1.0]]),
+    weights=jnp.ones((1, 1)),
 )
 
 
 def updates_of(config, *, steps=1):
-    optimizer = make_optimizer(config, hyperparams(config), total_steps=10)
+    optimizer = make_optimizer(config, ROUTER, hyperparams(config), total_steps=10)
     state = optimizer.init(PARAMS)
     gradients = {
         "banks_0": {"blocks": {"kernel": jnp.full((2, 3), 2.0)}},
-        "router": PARAMS["router"],
+        "router": {"policy": {"table": jnp.zeros((1, 1, 2))}},
     }
     for _ in range(steps):
         updates, state = optimizer.update(gradients, state, PARAMS, trajectory=TRAJECTORY)
@@ -31,7 +37,10 @@ def updates_of(config, *, steps=1):
 
 def test_labels():
     labels = label_parameters(PARAMS)
-    assert labels == {"banks_0": {"blocks": {"kernel": "blocks"}}, "router": {"policy": "router"}}
+    assert labels == {
+        "banks_0": {"blocks": {"kernel": "blocks"}},
+        "router": {"policy": {"table": "router"}},
+    }
 
 
 def test_blocks_take_a_gradient_step_and_the_router_a_wpl_step(tiny_config):
@@ -42,7 +51,7 @@ def test_blocks_take_a_gradient_step_and_the_router_a_wpl_step(tiny_config):
     # 0.1 * 2.
     np.testing.assert_allclose(updates["banks_0"]["blocks"]["kernel"], np.full((2, 3), -0.2))
     # R = 0.5, advantage 0.5, factor pi = 0.5: (0.5, 0.75) / 1.25 = (0.4, 0.6).
-    np.testing.assert_allclose(updates["router"]["policy"], [[[-0.1, 0.1]]], rtol=1e-5)
+    np.testing.assert_allclose(updates["router"]["policy"]["table"], [[[-0.1, 0.1]]], rtol=1e-5)
 
 
 @pytest.mark.parametrize(

@@ -100,7 +100,7 @@ def test_a_vmap_over_hyperparameters_gives_each_its_own_run(tiny_config, digits)
         program, data = machine.run.program, (machine.train, machine.test)
         state = program.init(hyper, machine.train)
         state, report = program.segment(state, hyper, *data, jnp.int32(5), jnp.asarray(False))
-        return report.train_loss, state.params["router"]["policy"]
+        return report.train_loss, state.params["router"]["policy"]["table"]
 
     together = jax.jit(jax.vmap(losses))(stacked)
     for cell, hyper in enumerate(hypers):
@@ -132,7 +132,7 @@ def test_every_choice_of_the_configuration_trains(tiny_config, digits, changes):
     assert np.isfinite(report.train_loss)
     moved = jax.tree.map(lambda a, b: bool((a != b).any()), before.params, after.params)
     assert all(any(jax.tree.leaves(moved[name])) for name in moved), moved
-    np.testing.assert_allclose(after.params["router"]["policy"].sum(-1), 1, rtol=1e-5)
+    np.testing.assert_allclose(after.params["router"]["policy"]["table"].sum(-1), 1, rtol=1e-5)
 
 
 def test_blocks_that_nobody_chose_do_not_move(tiny_config, digits):

@@ -22,7 +22,7 @@ from routing_jax.models.factory import DataShape, make_model
 from routing_jax.rl.rewards import correctness
 from routing_jax.training.optimizers import make_optimizer
 from routing_jax.training.state import hyperparams
-from routing_jax.types import Params, Trajectory
+from routing_jax.types import Exploration, Params, Trajectory
 
 CLASSES = 5
 
@@ -61,9 +61,9 @@ def routed(setting: Setting, strategy: str) -> Run:
     config.optimizer.momentum, config.optimizer.schedule = 0.0, "constant"
     shape = DataShape(images.shape[0], CLASSES, images.shape[2:])
     model = make_model(config, shape, block_noise=1.0)
-    optimizer = make_optimizer(config, hyperparams(config), total_steps=1)
+    optimizer = make_optimizer(config, model.router, hyperparams(config), total_steps=1)
     key = jax.random.key(0)
-    explore = {"epsilon": 0.0, "temperature": 1.0}
+    explore = {"exploration": Exploration()}
     params = model.init({"params": key, "router": key}, images, **explore)["params"]
 
     def loss_of(params: Params, step_key: jax.Array):
@@ -78,6 +78,7 @@ def routed(setting: Setting, strategy: str) -> Run:
             result.decisions,
             jnp.zeros(result.decisions.actions.shape),
             correctness(result.logits, labels),
+            jnp.ones(labels.shape),
         )
         updates, state = optimizer.update(gradients, state, params, trajectory=trajectory)
         return optax.apply_updates(params, updates), state

@@ -106,6 +106,75 @@ def test_pass_without_a_layer_that_keeps_the_width_is_refused(build):
     )
 
 
+def test_convolutional_blocks_are_routed_until_the_logits(build):
+    # 8x8 images; the stem halves them to 4x4 with 32 channels, the first block to 2x2, the second
+    # keeps 2x2; the last layer gives the logits of the flattened 2x2x6.
+    built = build(
+        DataShape(3, 5, (8, 8, 1)),
+        model__encoder="stem",
+        model__block="conv",
+        model__depth=3,
+        router__pass_action=True,
+    )
+    banks = [built.variables["params"][f"banks_{depth}"]["blocks"] for depth in range(3)]
+    assert [bank["Conv3x3_0"]["kernel"].shape for bank in banks[:2]] == [
+        (2, 3, 3, 32, 6),
+        (2, 3, 3, 6, 6),
+    ]
+    assert banks[2]["Dense_0"]["kernel"].shape == (2, 24, 5)
+    assert built.model.router.allowed == (
+        (True, True, False),  # 4x4x32 to 2x2x6
+        (True, True, True),
+        (True, True, False),  # the logits
+    )
+
+
+@pytest.mark.parametrize(
+    ("values", "agents"),
+    [({"router__num_agents": 2}, 2), ({}, 3)],
+)
+def test_a_dispatcher_picks_from_as_many_agents_as_asked_for(build, values, agents):
+    router = build(router__agent="dispatched", **values).variables["params"]["router"]
+    assert router["policy"]["table"].shape == (agents, 3, 2)
+    assert router["dispatcher"]["PolicyNetwork_0"]["Dense_1"]["kernel"].shape == (64, agents)
+
+
+def test_an_approximator_has_a_network_for_each_agent_and_depth_or_one_that_sees_the_depth(build):
+    values = {"router__rule": "reinforce_mean", "router__policy": "approximator"}
+
+    def inputs(**more):
+        policy = build(**values, **more).variables["params"]["router"]["policy"]
+        return [policy[name]["blocks"]["Dense_0"]["kernel"].shape for name in sorted(policy)]
+
+    assert inputs(model__width=5) == [(3, 6, 64), (3, 5, 64), (3, 5, 64)]
+    # Three depths and three tasks, as one-hot, beside six features.
+    assert inputs(router__networks="shared") == [(3, 9, 64)]
+    assert inputs(router__networks="shared", router__task_input=True) == [(3, 12, 64)]
+
+
+def test_one_network_for_depths_of_unequal_width_is_refused(build):
+    with pytest.raises(UserError) as caught:
+        build(
+            router__rule="reinforce_mean",
+            router__policy="approximator",
+            router__networks="shared",
+            model__width=5,
+        )
+    assert str(caught.value) == (
+        "router.networks: 'shared' needs representations of equal size before every depth; here "
+        "they are 6, 5, 5. Set model.width to the first of them, or use router.networks=per_depth."
+    )
+
+
+def test_a_floor_that_the_actions_cannot_all_have_is_refused(build):
+    with pytest.raises(UserError) as caught:
+        build(model__num_blocks=5, router__probability_floor=0.25)
+    assert str(caught.value) == (
+        "router.probability_floor = 0.25 is not possible: 5 actions cannot all have it. Set it to "
+        "at most 0.2, or lower model.num_blocks."
+    )
+
+
 def test_equal_configurations_give_equal_models_that_can_be_static_arguments(build):
     first, second = build().model, build().model
     assert first == second

@@ -135,6 +135,13 @@ def test_every_choice_of_the_configuration_trains(tiny_config, digits, changes):
     np.testing.assert_allclose(after.params["router"]["policy"]["table"].sum(-1), 1, rtol=1e-5)
 
 
+@pytest.mark.parametrize(("window", "decisions"), [(256, 256), (None, 10 * 10 * 8)])
+def test_the_window_of_the_collaboration_reward(tiny_config, digits, window, decisions):
+    # None: ten steps of ten tasks with eight examples each.
+    run = make_run(tiny_config(reward__usage_window=window), digits)
+    assert loop.abstract_state(run).usage.actions.shape == (2, decisions)
+
+
 def test_blocks_that_nobody_chose_do_not_move(tiny_config, digits):
     # One example a task, ten tasks, 40 blocks: at most 10 blocks of a depth are used.
     config = tiny_config(model__num_blocks=40, training__examples_per_task=1)

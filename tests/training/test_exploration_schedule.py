@@ -1,0 +1,38 @@
+"""Exploration over a run."""
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from routing_jax.training.state import exploration_at, hyperparams
+
+
+@pytest.mark.parametrize(
+    ("schedule", "progress", "epsilon", "temperature"),
+    [
+        ("linear", 0.0, 0.5, 4.0),
+        ("linear", 0.5, 0.3, 2.5),  # half way: (0.5 + 0.1) / 2 and (4 + 1) / 2
+        ("linear", 1.0, 0.1, 1.0),
+        ("geometric", 0.5, np.sqrt(0.05), 2.0),  # the geometric means
+        ("geometric", 1.0, 0.1, 1.0),
+    ],
+)
+def test_exploration_goes_from_start_to_end(tiny_config, schedule, progress, epsilon, temperature):
+    config = tiny_config(
+        router__epsilon=0.5,
+        router__epsilon_end=0.1,
+        router__temperature=4.0,
+        router__temperature_end=1.0,
+    )
+    now = exploration_at(hyperparams(config), jnp.float32(progress), schedule=schedule)
+    np.testing.assert_allclose(now, (epsilon, temperature), rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("rule", "epsilon", "temperature"), [("wpl", 0.0, 1.0), ("q_learning", 0.1, 0.0)]
+)
+def test_it_stays_at_the_rules_own_where_nothing_is_set(tiny_config, rule, epsilon, temperature):
+    hyper = hyperparams(tiny_config(router__rule=rule))
+    for progress in (0.0, 0.7):
+        now = exploration_at(hyper, jnp.float32(progress), schedule="linear")
+        np.testing.assert_allclose(now, (epsilon, temperature), rtol=1e-6)

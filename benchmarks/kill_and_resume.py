@@ -95,7 +95,7 @@ def outcome(workdir: Path) -> dict[str, object]:
     with np.load(workdir / "routing.npz", allow_pickle=False) as routing:
         arrays = {name: (routing[name].dtype.str, routing[name].tobytes()) for name in routing}
     return {
-        "state": _state(workdir / "checkpoints" / str(STEPS) / "state"),
+        "state": _state(workdir / "checkpoints" / str(_latest_step(workdir)) / "state"),
         "routing": arrays,
         "metrics": (workdir / "metrics.jsonl").read_bytes(),
         "results": {name: results[name] for name in ("curve", "test", "routing_map")},

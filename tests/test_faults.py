@@ -17,9 +17,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from privileges import open_to_all, unprivileged
-from tiny_runs import ROOT, TINY, read, start, stop_after
+from tiny_runs import ROOT, TINY, start, stop_after
 
 import launch
+from benchmarks.kill_and_resume import outcome
 from routing_jax.data.versions import VERSIONS
 from routing_jax.errors import UserError
 from routing_jax.reporting.routing_file import read_routing
@@ -73,11 +74,9 @@ def whole_checkpoints(workdir: Path) -> dict[str, bytes]:
 
 
 def assert_same_run(workdir: Path, other: Path) -> None:
-    assert read(workdir)["curve"] == read(other)["curve"]
-    assert read(workdir)["test"] == read(other)["test"]
-    assert (workdir / "metrics.jsonl").read_text() == (other / "metrics.jsonl").read_text()
-    one, two = (read_routing(path / "routing.npz").probabilities for path in (workdir, other))
-    np.testing.assert_array_equal(one, two)
+    """Parameters, router, optimizer, running means, curves, logs: all of it bit for bit."""
+    one, two = outcome(workdir), outcome(other)
+    assert [name for name in two if one[name] != two[name]] == []
 
 
 # Signals.
@@ -147,6 +146,20 @@ def test_a_second_ctrl_c_stops_at_once(tmp_path):
     output, errors = stop_at(process, "SIGINT: saving", signal.SIGINT)
     assert (process.returncode, errors) == (130, "")
     assert "SIGINT" in output
+
+
+@pytest.mark.parametrize(
+    ("number", "status"), [(signal.SIGTERM, 0), (signal.SIGINT, 130)], ids=["TERM", "INT"]
+)
+def test_a_signal_while_training_saves_within_seconds(tmp_path, number, status):
+    long = ["--config.training.steps=1000000", "--config.training.eval_every=1000000"]
+    arguments = [*TRAIN, *long, "--config.training.checkpoint_every=1000000"]
+    process = in_a_process(tmp_path / "run", *arguments)
+    output, errors = stop_at(process, "step ", number)
+    assert (process.returncode, errors) == (status, "")
+    told = rf"Stopped by {number.name} after step ([0-9,]+); everything is saved\. The same command"
+    step = re.search(told, output)[1].replace(",", "")
+    assert os.listdir(tmp_path / "run" / "checkpoints") == [step]
 
 
 # Two runs.

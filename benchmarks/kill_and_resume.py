@@ -6,7 +6,7 @@ A small run on the embedded digits that saves every other step. A start is kille
 random time between nothing and what a whole run takes, or at a random time behind a random
 checkpoint, where it steps and saves; and started again until it ends. Then parameters, router,
 optimizer, running means, routing.npz, metrics.jsonl, the curve and the TensorBoard scalars must be
-those of the undisturbed run, bit for bit. Prints one JSON object; exits with 1 where anything
+those of the undisturbed run, bit for bit. Prints one JSON line; exits with 1 where anything
 differs.
 """
 
@@ -20,12 +20,14 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 import orbax.checkpoint as ocp
 from tensorboardX.proto.event_pb2 import Event, SessionLog
+
+from benchmarks.timing import print_line
 
 ROOT = Path(__file__).resolve().parents[1]
 STEPS = 40
@@ -49,7 +51,8 @@ def kill_and_resume(kills: int, *, seed: int, scratch: Path) -> dict[str, object
       scratch: an empty directory.
 
     Returns:
-      What was done, in which phases, and what differs: a list that should be empty.
+      `kills`, of which `exact` are of runs that ended like the undisturbed one; the `runs`; in
+      which `phases` the kills fell; and what is `differing`, a list that should be empty.
     """
     moments = random.Random(seed)
     _finish(scratch / "compiled", scratch)  # fills the cache of compiled programs
@@ -58,9 +61,9 @@ def kill_and_resume(kills: int, *, seed: int, scratch: Path) -> dict[str, object
     seconds = time.monotonic() - began
     expected = outcome(scratch / "whole")
     phases: Counter[str] = Counter()
-    runs, differing = 0, []
+    runs, exact, differing = 0, 0, []
     while phases.total() < kills:
-        workdir = scratch / f"run-{runs}"
+        workdir, killed_before = scratch / f"run-{runs}", phases.total()
         while phases.total() < kills:
             before = _latest_step(workdir)
             if moments.random() < 0.4:
@@ -72,12 +75,14 @@ def kill_and_resume(kills: int, *, seed: int, scratch: Path) -> dict[str, object
             phases[_phase(workdir, before)] += 1
         _finish(workdir, scratch)
         found = outcome(workdir)
-        differing += [f"run {runs}: {name}" for name in expected if found[name] != expected[name]]
+        wrong = [f"run {runs}: {name}" for name in expected if found[name] != expected[name]]
+        differing += wrong
+        exact += 0 if wrong else phases.total() - killed_before
         runs += 1
     return {
         "kills": phases.total(),
+        "exact": exact,
         "runs": runs,
-        "seed": seed,
         "seconds_of_whole_run": round(seconds, 2),
         "phases": dict(phases),
         "differing": differing,
@@ -90,7 +95,7 @@ def outcome(workdir: Path) -> dict[str, object]:
     with np.load(workdir / "routing.npz", allow_pickle=False) as routing:
         arrays = {name: (routing[name].dtype.str, routing[name].tobytes()) for name in routing}
     return {
-        "state": _state(workdir / "checkpoints" / str(STEPS) / "state"),
+        "state": _state(workdir / "checkpoints" / str(_latest_step(workdir)) / "state"),
         "routing": arrays,
         "metrics": (workdir / "metrics.jsonl").read_bytes(),
         "results": {name: results[name] for name in ("curve", "test", "routing_map")},
@@ -199,16 +204,17 @@ def _phase(workdir: Path, before: int) -> str:
     return "steps" if latest > before else "start-up"
 
 
-def main() -> int:
+def main(arguments: Sequence[str] | None = None) -> int:
     """The command line; returns the exit status."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--kills", type=int, default=50)
     parser.add_argument("--seed", type=int, default=0)
-    arguments = parser.parse_args()
+    options = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory() as scratch:
-        report = kill_and_resume(arguments.kills, seed=arguments.seed, scratch=Path(scratch))
-    print(json.dumps(report))
-    return 1 if report["differing"] else 0
+        found = kill_and_resume(options.kills, seed=options.seed, scratch=Path(scratch))
+    settings = {"seed": options.seed, "steps": STEPS, "flags": list(FLAGS)}
+    print_line("kill_and_resume", "SIGKILL", settings, found)
+    return 1 if found["differing"] else 0
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """What happens to runs: signals, full disks, damage, divergence. Each is told in one message."""
 
 import contextlib
+import importlib
 import json
 import os
 import re
@@ -9,21 +10,22 @@ import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
-from tiny_runs import ROOT, TINY, read, start, stop_after
+from privileges import open_to_all, unprivileged
+from tiny_runs import ROOT, TINY, start, stop_after
 
 import launch
+from benchmarks.kill_and_resume import outcome
+from routing_jax.data.versions import VERSIONS
 from routing_jax.errors import UserError
 from routing_jax.reporting.routing_file import read_routing
 from routing_jax.workdir import Workdir
 
-NOBODY = 65534
 SECONDS_TO_STOP = 5.0
 
 
@@ -60,19 +62,6 @@ def files_of_at_most(size: int) -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
-@contextlib.contextmanager
-def unprivileged() -> Iterator[None]:
-    """Root may write anywhere, so it becomes nobody for a while."""
-    if os.geteuid() != 0:
-        yield
-        return
-    os.seteuid(NOBODY)
-    try:
-        yield
-    finally:
-        os.seteuid(0)
-
-
 def contents(folder: Path) -> dict[str, bytes]:
     files = [path for path in folder.rglob("*") if path.is_file()]
     return {str(path.relative_to(folder)): path.read_bytes() for path in files}
@@ -85,11 +74,9 @@ def whole_checkpoints(workdir: Path) -> dict[str, bytes]:
 
 
 def assert_same_run(workdir: Path, other: Path) -> None:
-    assert read(workdir)["curve"] == read(other)["curve"]
-    assert read(workdir)["test"] == read(other)["test"]
-    assert (workdir / "metrics.jsonl").read_text() == (other / "metrics.jsonl").read_text()
-    one, two = (read_routing(path / "routing.npz").probabilities for path in (workdir, other))
-    np.testing.assert_array_equal(one, two)
+    """Parameters, router, optimizer, running means, curves, logs: all of it bit for bit."""
+    one, two = outcome(workdir), outcome(other)
+    assert [name for name in two if one[name] != two[name]] == []
 
 
 # Signals.
@@ -159,6 +146,20 @@ def test_a_second_ctrl_c_stops_at_once(tmp_path):
     output, errors = stop_at(process, "SIGINT: saving", signal.SIGINT)
     assert (process.returncode, errors) == (130, "")
     assert "SIGINT" in output
+
+
+@pytest.mark.parametrize(
+    ("number", "status"), [(signal.SIGTERM, 0), (signal.SIGINT, 130)], ids=["TERM", "INT"]
+)
+def test_a_signal_while_training_saves_within_seconds(tmp_path, number, status):
+    long = ["--config.training.steps=1000000", "--config.training.eval_every=1000000"]
+    arguments = [*TRAIN, *long, "--config.training.checkpoint_every=1000000"]
+    process = in_a_process(tmp_path / "run", *arguments)
+    output, errors = stop_at(process, "step ", number)
+    assert (process.returncode, errors) == (status, "")
+    told = rf"Stopped by {number.name} after step ([0-9,]+); everything is saved\. The same command"
+    step = re.search(told, output)[1].replace(",", "")
+    assert os.listdir(tmp_path / "run" / "checkpoints") == [step]
 
 
 # Two runs.
@@ -275,11 +276,10 @@ def test_a_full_disk_while_writing_results_loses_nothing(whole, finished, capsys
 
 
 def test_a_directory_that_may_not_be_written_is_told(capsys):
-    with tempfile.TemporaryDirectory() as name:  # pytest's own are closed to others
-        closed, experiment = Path(name) / "closed", Path(name) / "trial.py"
+    with open_to_all() as folder:
+        closed, experiment = folder / "closed", folder / "trial.py"
         shutil.copy(ROOT / "experiments" / "mnist_mtl.py", experiment)
         closed.mkdir(mode=0o555)
-        Path(name).chmod(0o755)
         with unprivileged():
             for workdir in (closed, closed / "run"):
                 status = launch.main(["x", f"--config={experiment}", f"--workdir={workdir}"])
@@ -287,6 +287,40 @@ def test_a_directory_that_may_not_be_written_is_told(capsys):
                 assert capsys.readouterr().err == (
                     f"error: --workdir={workdir} cannot be used: Permission denied.\n"
                 )
+
+
+@pytest.mark.parametrize("fault", ["missing", "closed", "a file", "another version"])
+@pytest.mark.parametrize("data_set", ["mnist", "cifar100"])
+def test_a_data_directory_that_cannot_be_used_is_told(monkeypatch, capsys, fault, data_set):
+    importlib.import_module("routing_jax.training.run")  # nobody may be unable to
+    with open_to_all() as folder:
+        monkeypatch.setenv("TFDS_DATA_DIR", str(folder / "default"))
+        experiment = shutil.copy(ROOT / "experiments" / "mnist_mtl.py", folder / "trial.py")
+        data_dir, workdir = folder / "data", folder / "run"
+        workdir.mkdir()
+        workdir.chmod(0o777)
+        if fault == "a file":
+            data_dir.write_text("")
+        elif fault != "missing":
+            (data_dir / data_set / "9.9.9").mkdir(parents=True)
+            (data_dir / data_set / "9.9.9" / "dataset_info.json").write_text("{}")
+            data_dir.chmod(0o000 if fault == "closed" else 0o755)
+        fields = {"data.name": data_set, "data.fallback": "none", "data.dir": data_dir}
+        arguments = [f"--config.{name}={value}" for name, value in fields.items()]
+        with unprivileged():
+            assert start(workdir, *arguments, experiment=experiment) == 2
+        told = {
+            "missing": f"--config.data.dir={data_dir}: there is no such directory. ",
+            "closed": f"The data directory {data_dir} cannot be searched for {data_set}: {data_dir}"
+            ": Permission denied. ",
+            "a file": f"The data directory {data_dir} cannot be searched for {data_set}: {data_dir}"
+            ": Not a directory. ",
+            "another version": f"The data set {data_set} is needed in version "
+            f"{VERSIONS[data_set]}, but prepared only as: {data_dir / data_set / '9.9.9'}. ",
+        }[fault]
+        error = capsys.readouterr().err
+        assert error.startswith(f"error: {told}")
+        assert error.count("\n") == 1
 
 
 # Divergence and size.

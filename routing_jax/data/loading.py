@@ -1,13 +1,13 @@
 """From the `data` part of a configuration to the task set that training uses."""
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from ml_collections import ConfigDict
 
-from routing_jax.data import progress, sources, tasks
+from routing_jax.data import progress, search, sources, tasks
 from routing_jax.data.sources import LabelledImages, Say
+from routing_jax.data.versions import VERSIONS
 from routing_jax.errors import UserError
 from routing_jax.types import MultiTaskData
 
@@ -85,13 +85,13 @@ def _splits(data_config: ConfigDict, say: Say) -> tuple[dict[str, LabelledImages
     if name == "digits":
         return sources.embedded_digits(), False
     why = ""
-    folder = sources.find_prepared(name, data_config.dir)
+    folder = search.find_prepared(name, data_config.dir)
     if folder is None and _may_fall_back(data_config):
         why = _from_network(data_config, say)
-        folder = sources.find_prepared(name, data_config.dir)
+        folder = search.find_prepared(name, data_config.dir)
     if folder is not None:
         return sources.read_prepared(name, folder, cache_dir=data_config.cache_dir, say=say), False
-    advice = _advice(name, sources.search_path(data_config.dir), why)
+    advice = _advice(name, data_config.dir, why)
     if not _may_fall_back(data_config):
         raise UserError(advice)
     say(
@@ -109,14 +109,19 @@ def _from_network(data_config: ConfigDict, say: Say) -> str:
     """Prepares MNIST where it is looked for first, if the network has it; returns why not."""
     from routing_jax.data.preparation import mnist_from_network
 
-    data_dir = sources.search_path(data_config.dir)[0]
+    data_dir = search.search_path(data_config.dir)[0]
     return mnist_from_network(data_dir, say=say, report=progress.lines(say))
 
 
-def _advice(name: str, looked: list[Path], why: str) -> str:
-    places = ", ".join(str(path) for path in looked)
+def _advice(name: str, data_dir: str, why: str) -> str:
+    """Says that a set is missing, or there in another version only, and what to do."""
+    others = ", ".join(str(folder) for folder in search.other_versions(name, data_dir))
+    if others:
+        state = f"is needed in version {VERSIONS[name]}, but prepared only as: {others}"
+    else:
+        state = f"is not prepared in any of: {search.searched(name, data_dir)}"
     return (
-        f"The data set {name} is not prepared in any of: {places}{why and '; '}{why}. To prepare "
+        f"The data set {name} {state}{why and '; '}{why}. To prepare "
         f"it, run: python -m routing_jax.data.prepare {name} (it downloads the original files; "
         "--from=DIR takes them from a directory, --data_dir=DIR says where to prepare the set). "
         "Another place is named with --config.data.dir=DIR or ROUTING_JAX_DATA_DIR=DIR."

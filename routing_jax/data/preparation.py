@@ -1,6 +1,7 @@
 """From a set's original files, on disk or on the web, to a prepared TFDS set."""
 
 import contextlib
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from routing_jax.data.builders.omniglot import OMNIGLOT
 from routing_jax.data.builders.originals import Contents, OriginalSet
 from routing_jax.data.builders.usps import USPS
 from routing_jax.data.download import PATIENT, Patience
+from routing_jax.data.prepared import open_prepared
 from routing_jax.data.progress import Report
 from routing_jax.errors import UserError
 
@@ -50,10 +52,10 @@ def prepare(
     """
     original = SETS[name]
     target = tfds_writer.version_folder(original, data_dir)
-    if target.exists():
-        _check_present(original, target, say)
-        return target
     try:
+        if target.exists():
+            _check_present(original, target, say)
+            return target
         data_dir.mkdir(parents=True, exist_ok=True)
         with _alone(name, data_dir):
             if source is None:
@@ -105,14 +107,14 @@ def _alone(name: str, data_dir: Path) -> Iterator[None]:
 
 
 def _check_present(original: OriginalSet, folder: Path, say: Say) -> None:
-    """Raises UserError if what is in the set's place is damaged."""
-    import tensorflow_datasets as tfds
-
+    """Raises UserError if what is in the set's place is damaged or of another kind."""
     try:
-        splits = tfds.builder_from_directory(folder).info.splits
+        splits = open_prepared(folder).info.splits
         tfds_writer.check(folder, {name: split.num_examples for name, split in splits.items()})
         if not splits:
             raise OSError("it has no splits")
+    except (UserError, PermissionError):  # of another kind, or closed: no damage
+        raise
     except Exception as error:  # the readers raise anything from KeyError to SystemError
         raise UserError(
             f"{folder} is in the place of the prepared set, but is damaged or incomplete "
@@ -139,7 +141,17 @@ def _download(
 
 
 def _read(original: OriginalSet, source: Path, say: Say) -> Contents:
-    if not source.is_dir():
-        raise UserError(f"--from={source}: there is no such directory.")
+    try:
+        os.listdir(source)
+    except FileNotFoundError:
+        raise UserError(f"--from={source}: there is no such directory.") from None
+    except OSError as error:
+        raise UserError(f"--from={source} cannot be read: {error.strerror}.") from error
     say(f"reading the original files in {source}")
-    return original.read(source)
+    try:
+        return original.read(source)
+    except OSError as error:
+        raise UserError(
+            f"{error.filename or source} cannot be read: {error.strerror}. Mend that, or name "
+            "another directory of the original files with --from=DIR."
+        ) from error

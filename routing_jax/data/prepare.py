@@ -4,11 +4,12 @@ The result is read by this package and by `tfds.data_source`, and needs no Tenso
 """
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from routing_jax.data import sources
+from routing_jax.data import search
 from routing_jax.data.download import MIRROR_VARIABLE
 from routing_jax.data.preparation import SETS, prepare
 from routing_jax.errors import UserError
@@ -63,7 +64,7 @@ def _parser() -> argparse.ArgumentParser:
 def _directory(text: str) -> Path:
     if not text:
         raise argparse.ArgumentTypeError("it is empty; name a directory")
-    return Path(text).expanduser()
+    return Path(os.path.expanduser(text))
 
 
 def _prepare(name: str, source: Path | None, data_dir: Path | None) -> None:
@@ -85,7 +86,7 @@ def _prepare(name: str, source: Path | None, data_dir: Path | None) -> None:
         prepare(
             name,
             source=source,
-            data_dir=data_dir or sources.search_path("")[0],
+            data_dir=data_dir or search.search_path("")[0],
             say=say,
             report=report,
         )

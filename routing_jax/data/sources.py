@@ -1,10 +1,5 @@
-"""Labelled image sets: prepared TFDS sets read without TensorFlow, and the embedded digits.
+"""Labelled image sets: prepared TFDS sets read without TensorFlow, and the embedded digits."""
 
-A prepared set is looked for in `data.dir`, `$ROUTING_JAX_DATA_DIR`, and TFDS's own default
-directory, in this order. Nothing here asks the network.
-"""
-
-import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from routing_jax.data import cache
+from routing_jax.data.prepared import open_prepared
 from routing_jax.errors import UserError
 
 SPLITS = ("train", "test")
@@ -56,22 +52,6 @@ _TFDS_SETS = {
 }
 
 
-def find_prepared(name: str, data_dir: str) -> Path | None:
-    """Directory of the newest prepared version of a TFDS set, or None if there is none."""
-    for folder in search_path(data_dir):
-        versions = [path.parent for path in (folder / name).glob("[0-9]*/dataset_info.json")]
-        if versions:
-            return max(versions, key=_version_key)
-    return None
-
-
-def search_path(data_dir: str) -> list[Path]:
-    """The directories in which prepared sets are looked for, in order."""
-    default = os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets"
-    folders = [data_dir, os.environ.get("ROUTING_JAX_DATA_DIR", ""), default]
-    return [Path(folder).expanduser() for folder in folders if folder]
-
-
 def read_prepared(
     name: str, folder: Path, *, cache_dir: str, say: Say
 ) -> dict[str, LabelledImages]:
@@ -79,7 +59,7 @@ def read_prepared(
 
     Args:
       name: TFDS name of the set.
-      folder: the version directory, as `find_prepared` returns it.
+      folder: the version directory, as `search.find_prepared` returns it.
       cache_dir: directory of the decoded arrays; "" for the user's cache directory.
       say: receives progress lines while the set is decoded.
 
@@ -87,14 +67,15 @@ def read_prepared(
       The splits "train" and "test".
 
     Raises:
-      UserError: the set is damaged, incomplete, or has other features.
+      UserError: the set is damaged, incomplete, closed, or has other features.
     """
+    _require_readable(folder)
     key = cache.fingerprint(name, folder)
     stored = cache.load(cache_dir, key)
     if stored is None or stored.keys() != _stored_names(name):
         try:
             stored = _decode(name, folder, say)
-        except ImportError:  # a fault of the installation, not of the set
+        except (UserError, ImportError):  # an ImportError is a fault of the installation
             raise
         except Exception as error:  # the readers raise anything from KeyError to SystemError
             raise UserError(
@@ -126,8 +107,17 @@ def embedded_digits() -> dict[str, LabelledImages]:
     }
 
 
-def _version_key(folder: Path) -> tuple[int, ...]:
-    return tuple(int(part) if part.isdigit() else -1 for part in folder.name.split("."))
+def _require_readable(folder: Path) -> None:
+    """Opens every file of a set, as the reader of its records tells little of why it cannot."""
+    try:
+        for path in folder.iterdir():
+            if not path.is_dir():
+                path.open("rb").close()
+    except OSError as error:
+        raise UserError(
+            f"data: {error.filename} cannot be read: {error.strerror}. Mend that, or name another "
+            "--config.data.dir."
+        ) from error
 
 
 def _columns(name: str) -> dict[str, str]:
@@ -144,10 +134,8 @@ def _stored_names(name: str) -> set[str]:
 
 def _decode(name: str, folder: Path, say: Say) -> dict[str, np.ndarray]:
     """Decodes both splits into plain arrays, named as the cache stores them."""
-    import tensorflow_datasets as tfds
-
     columns = _columns(name)
-    builder = tfds.builder_from_directory(folder)
+    builder = open_prepared(folder)
     arrays: dict[str, np.ndarray] = {}
     for split in SPLITS:
         source = builder.as_data_source(split=split)

@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from routing_jax.data.builders.originals import Contents, Examples, OriginalSet, Split
+from routing_jax.data.prepared import open_prepared
 from routing_jax.data.progress import Report
+from routing_jax.errors import UserError
 from routing_jax.files import flush_to_disk
 
 _FILE_FORMAT = "array_record"
@@ -54,16 +56,17 @@ def check(folder: Path, sizes: dict[str, int]) -> None:
 
     Raises:
         OSError: It is not whole.
+        UserError: It is not of the kind that is written here.
     """
-    import tensorflow_datasets as tfds
-
     try:
-        builder = tfds.builder_from_directory(folder)
+        builder = open_prepared(folder)
         for split, size in sizes.items():
             source = builder.as_data_source(split=split)
             if len(source) != size:
                 raise OSError(f"the split {split} has {len(source):,} examples, not {size:,}")
             source.__getitems__([0, size - 1])
+    except UserError:
+        raise
     except Exception as error:  # the readers raise anything from KeyError to SystemError
         raise OSError(f"{folder} is not whole: {type(error).__name__}: {error}") from error
 

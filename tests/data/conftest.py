@@ -20,6 +20,7 @@ from routing_jax.config import base_config
 from routing_jax.data import preparation
 from routing_jax.data.builders import mnist
 from routing_jax.data.sources import LabelledImages
+from routing_jax.data.versions import VERSIONS
 
 
 @pytest.fixture
@@ -56,6 +57,7 @@ def data_config(tmp_path) -> Callable[..., object]:
     """Makes the data part of a configuration that looks for data and caches in tmp_path."""
 
     def make(**values: object) -> object:
+        (tmp_path / "tfds").mkdir(exist_ok=True)
         config = base_config().data
         config.dir, config.cache_dir = str(tmp_path / "tfds"), str(tmp_path / "cache")
         config.update(values)
@@ -80,6 +82,7 @@ def _prepare_tfds(
     splits: dict[str, Split],
     *,
     label_names: dict[str, Sequence[str]] | None = None,
+    version: str | None = None,
 ) -> Path:
     """Writes the splits; a label without names is a number, as in MNIST."""
     import tensorflow_datasets as tfds
@@ -94,7 +97,7 @@ def _prepare_tfds(
 
     class Builder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
         name = set_name
-        VERSION = tfds.core.Version("3.0.1")
+        VERSION = tfds.core.Version(version or VERSIONS[set_name])
 
         def _info(self):
             return tfds.core.DatasetInfo(

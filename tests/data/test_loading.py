@@ -11,6 +11,7 @@ import pytest
 from hypothesis import strategies as st
 
 from routing_jax.data import download, loading, preparation, sources
+from routing_jax.data.versions import VERSIONS
 from routing_jax.errors import UserError
 
 ADVICE = (
@@ -26,8 +27,9 @@ NOTICE = (
 
 @pytest.fixture
 def nowhere(tmp_path, monkeypatch):
-    """Three directories without data, as the messages name them."""
+    """Three places without data, as the messages name them; the user named the first."""
     folders = [tmp_path / name for name in ("tfds", "variable", "default")]
+    folders[0].mkdir()
     monkeypatch.setenv("ROUTING_JAX_DATA_DIR", str(folders[1]))
     monkeypatch.setenv("TFDS_DATA_DIR", str(folders[2]))
     return ", ".join(str(folder) for folder in folders)
@@ -88,7 +90,7 @@ def test_a_download_that_fails_leaves_the_digits(
     elif fault == "file missing":
         del server.files[last]
     else:
-        (tmp_path / "tfds").write_text("in the way")
+        (tmp_path / "tfds" / "downloads").write_text("in the way")
     said = []
     tasks = loading.load(data_config(), say=said.append)
     assert (tasks.name, tasks.embedded_fallback) == ("digits", True)
@@ -115,17 +117,81 @@ def test_a_silent_network_delays_the_start_by_no_more_than_the_probe(
     assert why.startswith("it cannot be downloaded: ")
 
 
-def test_a_half_prepared_set_is_named_when_the_digits_stand_in(
+@pytest.mark.parametrize("name", ["mnist", "cifar100"])
+def test_a_half_prepared_set_is_named_and_nothing_stands_in(data_config, nowhere, tmp_path, name):
+    half = tmp_path / "tfds" / name / VERSIONS[name]
+    half.mkdir(parents=True)
+    (half / f"{name}-train.array_record-00000-of-00001").write_bytes(b"half")
+    with pytest.raises(UserError) as caught:
+        loading.load(data_config(name=name), say=silent)
+    assert str(caught.value).startswith(f"data: the prepared set in {half} cannot be read (")
+
+
+OTHER_VERSION = ADVICE.replace(
+    "is not prepared in any of: {looked}",
+    "is needed in version 3.0.1, but prepared only as: {looked}",
+)
+
+
+@pytest.fixture
+def other_version(tmp_path, prepare_tfds):
+    """MNIST as a later TFDS might have it."""
+    return prepare_tfds(tmp_path / "tfds", "mnist", small_splits(), version="9.9.9")
+
+
+def small_splits():
+    images = np.zeros((10, 28, 28, 1), np.uint8)
+    return {split: (images, {"label": np.arange(10)}) for split in sources.SPLITS}
+
+
+def test_another_version_is_named_with_the_one_needed(data_config, nowhere, other_version):
+    with pytest.raises(UserError) as caught:
+        loading.load(data_config(fallback="none"), say=silent)
+    assert str(caught.value) == OTHER_VERSION.format(name="mnist", looked=other_version, why="")
+
+
+def test_another_version_is_named_when_the_digits_stand_in(data_config, nowhere, other_version):
+    said = []
+    assert loading.load(data_config(), say=said.append).embedded_fallback
+    why = f"; it cannot be downloaded: [Errno {errno.ECONNREFUSED}] Connection refused"
+    notice = NOTICE + OTHER_VERSION.format(name="mnist", looked=other_version, why=why)
+    assert said[-1] == notice
+
+
+def test_the_version_needed_is_read_where_another_is_too(
+    data_config, nowhere, other_version, prepare_tfds, tmp_path
+):
+    splits = small_splits()
+    splits["train"][0][:] = 7
+    prepare_tfds(tmp_path / "tfds", "mnist", splits)
+    tasks = loading.load(data_config(), say=lambda text: None)
+    assert tasks.name == "mnist"
+    assert int(tasks.train.images.max()) == 7
+
+
+def test_a_named_directory_that_is_not_there_is_an_error_and_is_not_made(
+    data_config, nowhere, small_mnist, server, tmp_path
+):
+    missing = tmp_path / "mistyped"
+    with pytest.raises(UserError) as caught:
+        loading.load(data_config(dir=str(missing)), say=silent)
+    assert str(caught.value).startswith(f"--config.data.dir={missing}: there is no such directory.")
+    assert not missing.exists()
+    assert server.requests == []
+
+
+def test_without_a_named_directory_the_default_is_made_and_filled(
     data_config, nowhere, small_mnist, server, tmp_path
 ):
     for path in small_mnist.files:
         server.files[f"/mnist/{path.name}"] = path.read_bytes()
-    half = tmp_path / "tfds" / "mnist" / "3.0.1"
-    half.mkdir(parents=True)
-    (half / "mnist-train.array_record-00000-of-00001").write_bytes(b"half")
-    said = []
-    assert loading.load(data_config(), say=said.append).embedded_fallback
-    assert f"{half} is in the place of the prepared set, but is damaged or " in said[-1]
+    tasks = loading.load(data_config(dir=""), say=lambda text: None)
+    assert (tasks.name, tasks.embedded_fallback) == ("mnist", False)
+    assert (tmp_path / "variable" / "mnist" / "3.0.1").is_dir()
+
+
+def test_the_digits_need_no_directory(data_config):
+    assert loading.load(data_config(name="digits", dir="/nowhere"), say=silent).name == "digits"
 
 
 def test_without_a_fallback_a_missing_set_is_an_error(data_config, nowhere):

@@ -2,18 +2,21 @@
 
 import os
 import resource
+import shutil
 import signal
 import stat
 import subprocess
 import sys
 import textwrap
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
 import pytest
+from privileges import open_to_all, unprivileged
 
 from routing_jax import lock
-from routing_jax.data import preparation, sources, tfds_writer
+from routing_jax.data import preparation, search, sources, tfds_writer
 from routing_jax.data.prepare import main
 from routing_jax.errors import UserError
 
@@ -100,10 +103,20 @@ def test_a_damaged_set_is_not_taken_for_prepared(run, small_mnist, prepare, harm
     assert errors.endswith("). Delete that directory and start again.\n")
 
 
+def test_a_set_for_tensorflow_is_left_as_it_is(run, small_mnist, tmp_path):
+    theirs = tmp_path / "prepared" / "mnist" / "3.0.1"
+    theirs.mkdir(parents=True)
+    (theirs / "mnist-train.tfrecord-00000-of-00001").write_bytes(b"theirs")
+    status, _, errors = run("mnist", f"--from={small_mnist.folder}")
+    assert status == 2
+    assert errors.startswith(f"error: data: the set in {theirs} is stored as tfrecord, ")
+    assert os.listdir(theirs) == ["mnist-train.tfrecord-00000-of-00001"]
+
+
 def test_the_default_directory_is_that_of_the_reader(small_mnist, tmp_path, monkeypatch):
     monkeypatch.setenv("ROUTING_JAX_DATA_DIR", str(tmp_path / "mine"))
     assert main(["prepare", "mnist", f"--from={small_mnist.folder}"]) == 0
-    assert sources.find_prepared("mnist", "") == tmp_path / "mine" / "mnist" / "3.0.1"
+    assert search.find_prepared("mnist", "") == tmp_path / "mine" / "mnist" / "3.0.1"
 
 
 # Wrong input: one message, status 2, nothing left.
@@ -176,12 +189,50 @@ def test_a_data_directory_that_is_a_file(run, small_mnist, tmp_path):
     assert errors.startswith(f"error: {tmp_path / 'prepared'}: mnist cannot be prepared there: ")
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
-def test_a_data_directory_that_is_read_only(run, small_mnist, tmp_path):
-    (tmp_path / "prepared").mkdir(mode=0o555)
-    status, _, errors = run("mnist", f"--from={small_mnist.folder}")
+@pytest.mark.parametrize("mode", [0o555, 0o000], ids=["read-only", "closed"])
+def test_a_data_directory_that_may_not_be_written(small_mnist, capsys, mode):
+    with open_to_all() as folder:
+        shutil.copytree(small_mnist.folder, folder / "originals")
+        closed = folder / "closed"
+        closed.mkdir(mode=mode)
+        with unprivileged():
+            status = main(
+                ["prepare", "mnist", f"--from={folder / 'originals'}", f"--data_dir={closed}"]
+            )
     assert status == 2
-    assert "Permission denied" in errors
+    errors = capsys.readouterr().err
+    assert errors.startswith(f"error: {closed}: mnist cannot be prepared there: [Errno 13] Permiss")
+
+
+def test_original_files_that_may_not_be_read_are_named(small_mnist, capsys, tmp_path):
+    with open_to_all() as folder:
+        originals, closed = folder / "originals", folder / "closed"
+        shutil.copytree(small_mnist.folder, originals)
+        closed.mkdir(mode=0o000)
+        file = originals / small_mnist.files[1].name
+        file.chmod(0o000)
+        (folder / "prepared").mkdir()
+        (folder / "prepared").chmod(0o777)
+        told = []
+        for source in (closed, originals, small_mnist.files[0]):
+            arguments = [f"--from={source}", f"--data_dir={folder / 'prepared'}"]
+            with unprivileged() if source != small_mnist.files[0] else nullcontext():
+                assert main(["prepare", "mnist", *arguments]) == 2
+            told.append(capsys.readouterr().err)
+        assert os.listdir(folder / "prepared") == []
+    assert told[0] == f"error: --from={closed} cannot be read: Permission denied.\n"
+    assert told[1].startswith(f"error: {file} cannot be read (PermissionError: ")
+    assert told[2] == f"error: --from={small_mnist.files[0]} cannot be read: Not a directory.\n"
+
+
+def test_another_version_that_is_there_stays_beside_the_one_needed(run, small_mnist, tmp_path):
+    other = tmp_path / "prepared" / "mnist" / "2.0.0"
+    other.mkdir(parents=True)
+    (other / "dataset_info.json").write_text("theirs")
+    status, said, _ = run("mnist", f"--from={small_mnist.folder}")
+    needed = tmp_path / "prepared" / "mnist" / "3.0.1"
+    assert (status, said.splitlines()[-1]) == (0, f"mnist is prepared in {needed}")
+    assert (other / "dataset_info.json").read_text() == "theirs"
 
 
 def test_a_full_disk_leaves_nothing(run, small_mnist, tmp_path):
@@ -247,7 +298,7 @@ def test_a_network_that_fails_is_told(run, small_mnist, server, tmp_path):
         f"error: {server.address}/mnist/train-images-idx3-ubyte.gz cannot be downloaded: HTTP "
         "status 404 Not Found.\n",
     )
-    assert sources.find_prepared("mnist", str(tmp_path / "prepared")) is None
+    assert search.find_prepared("mnist", str(tmp_path / "prepared")) is None
 
 
 # Kills. The processes are children of one that has imported everything already.
@@ -305,7 +356,7 @@ def test_a_kill_leaves_nothing_that_looks_prepared(small_mnist, tmp_path):
         data_dir = tmp_path / name
         left = sorted(os.listdir(data_dir))
         assert ".preparing-mnist" in left  # it was killed in the midst of it
-        assert sources.find_prepared("mnist", str(data_dir)) is None
+        assert search.find_prepared("mnist", str(data_dir)) is None
         preparation.prepare(
             "mnist",
             source=small_mnist.folder,
@@ -313,7 +364,7 @@ def test_a_kill_leaves_nothing_that_looks_prepared(small_mnist, tmp_path):
             say=lambda text: None,
             report=lambda *_, **__: None,
         )
-        assert sources.find_prepared("mnist", str(data_dir)) == data_dir / "mnist" / "3.0.1"
+        assert search.find_prepared("mnist", str(data_dir)) == data_dir / "mnist" / "3.0.1"
         assert os.listdir(data_dir) == ["mnist"]
         assert len(stock(data_dir)["test"]) == 20
 

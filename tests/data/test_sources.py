@@ -1,12 +1,15 @@
 """Where image sets come from: prepared TFDS sets, the cache, and the embedded digits."""
 
+import json
 import os
+import re
 import sys
 
 import numpy as np
 import pytest
+from privileges import open_to_all, unprivileged
 
-from routing_jax.data import sources
+from routing_jax.data import search, sources
 from routing_jax.errors import UserError
 
 SHARD = "mnist-train.array_record-00000-of-00001"
@@ -169,55 +172,100 @@ def test_a_damaged_set_is_named_with_what_to_do(mnist, tmp_path, harm):
     assert not (tmp_path / "cache").exists()
 
 
+@pytest.mark.parametrize("harm", ["empty", "information missing"])
+def test_a_half_prepared_set_is_named(mnist, tmp_path, harm):
+    for path in mnist.iterdir():
+        if harm == "empty" or path.name == "dataset_info.json":
+            path.unlink()
+    with pytest.raises(UserError) as caught:
+        read(search.find_prepared("mnist", str(tmp_path / "tfds")), tmp_path)
+    assert str(caught.value).startswith(f"data: the prepared set in {mnist} cannot be read (")
+
+
+def test_a_link_that_leads_nowhere_is_named(mnist, tmp_path):
+    (mnist / SHARD).unlink()
+    (mnist / SHARD).symlink_to("/nowhere/at/all")
+    with pytest.raises(UserError) as caught:
+        read(mnist, tmp_path)
+    assert str(caught.value) == (
+        f"data: {mnist / SHARD} cannot be read: No such file or directory. Mend that, or name "
+        "another --config.data.dir."
+    )
+
+
+@pytest.mark.parametrize("closed", [SHARD, "dataset_info.json", "."])
+def test_files_that_may_not_be_read_are_named(prepare_tfds, tmp_path, closed):
+    with open_to_all() as folder:
+        mnist = prepare_tfds(folder, "mnist", SPLITS)
+        read(mnist, tmp_path)  # that the arrays are in the cache makes no difference
+        (mnist / closed).chmod(0o000)
+        with unprivileged(), pytest.raises(UserError) as caught:
+            read(mnist, tmp_path)
+    assert str(caught.value) == (
+        f"data: {mnist / closed} cannot be read: Permission denied. Mend that, or name another "
+        "--config.data.dir."
+    )
+
+
+def test_a_set_for_tensorflow_is_told_apart_from_a_damaged_one(mnist, tmp_path):
+    for path in mnist.glob("*.array_record*"):
+        path.rename(path.with_name(path.name.replace("array_record", "tfrecord")))
+    info = mnist / "dataset_info.json"
+    info.write_text(info.read_text().replace("array_record", "tfrecord"))
+    with pytest.raises(UserError) as caught:
+        read(mnist, tmp_path)
+    assert str(caught.value) == (
+        f"data: the set in {mnist} is stored as tfrecord, which is read by TensorFlow only; needed "
+        "is array_record. Prepare it in another directory with python -m "
+        "routing_jax.data.prepare mnist --data_dir=DIR, and name that with --config.data.dir=DIR."
+    )
+
+
+IMAGE = "tensorflow_datasets.core.features.image_feature.Image"
+
+
+@pytest.mark.parametrize("form", ["a feature", "the whole", "an earlier TFDS", "nested text"])
+def test_nothing_that_a_set_names_is_imported(mnist, tmp_path, monkeypatch, form):
+    (tmp_path / "evil.py").write_text(f"import os; os.mkdir({str(tmp_path / 'victim')!r})")
+    monkeypatch.syspath_prepend(tmp_path)
+    path = mnist / "features.json"
+    content = json.loads(path.read_text())
+    if form == "a feature":
+        content = json.loads(path.read_text().replace(IMAGE, "evil.Image"))
+    elif form == "the whole":
+        content["pythonClassName"] = "evil.Features"
+    elif form == "an earlier TFDS":
+        content = {"type": "evil.Features", "content": {}}
+    else:
+        inner = json.dumps({"feature": {"type": "evil.Features", "content": {}}})
+        name = "tensorflow_datasets.core.features.sequence_feature.Sequence"
+        content = {"pythonClassName": name, "jsonFeature": {"json": inner}}
+    path.write_text(json.dumps(content))
+    with pytest.raises(UserError) as caught:
+        read(mnist, tmp_path)
+    assert re.fullmatch(
+        f"data: {path} names 'evil.(Image|Features)', which is none of TFDS's own features. "
+        "Nothing of it was loaded; use a set that TFDS or python -m routing_jax.data.prepare has "
+        "prepared.",
+        str(caught.value),
+    )
+    assert "evil" not in sys.modules
+    with pytest.raises(Exception):  # noqa: B017  it is a real attack, whatever comes of it
+        tfds_reader(mnist)
+    assert (tmp_path / "victim").exists()
+    del sys.modules["evil"]
+
+
+def tfds_reader(folder):
+    import tensorflow_datasets as tfds
+
+    return tfds.builder_from_directory(folder)
+
+
 def test_a_missing_package_is_not_blamed_on_the_set(mnist, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "tensorflow_datasets", None)
     with pytest.raises(ImportError, match="tensorflow_datasets"):
         read(mnist, tmp_path)
-
-
-# Where prepared sets are looked for.
-
-
-def pretend(folder, version="3.0.1", name="mnist"):
-    """A directory that looks like a prepared set."""
-    path = folder / name / version
-    path.mkdir(parents=True)
-    (path / "dataset_info.json").touch()
-    return path
-
-
-def test_the_order_of_the_search(tmp_path, monkeypatch):
-    given, variable, default = (tmp_path / name for name in ("given", "variable", "default"))
-    monkeypatch.setenv("ROUTING_JAX_DATA_DIR", str(variable))
-    monkeypatch.setenv("TFDS_DATA_DIR", str(default))
-    assert sources.search_path(str(given)) == [given, variable, default]
-    assert sources.find_prepared("mnist", str(given)) is None
-    for folder in (default, variable, given):  # each one comes before those already there
-        newest = pretend(folder)
-        assert sources.find_prepared("mnist", str(given)) == newest
-    assert sources.find_prepared("mnist", "") == variable / "mnist" / "3.0.1"
-
-
-def test_the_default_of_tfds_is_in_the_home_directory(tmp_path, monkeypatch):
-    monkeypatch.setenv("HOME", str(tmp_path))
-    monkeypatch.delenv("TFDS_DATA_DIR")
-    assert sources.search_path("") == [tmp_path / "tensorflow_datasets"]
-    assert sources.search_path("~/mine")[0] == tmp_path / "mine"
-
-
-def test_the_newest_version_is_taken_by_number(tmp_path):
-    pretend(tmp_path, "9.0.0")
-    newest = pretend(tmp_path, "10.0.0")
-    pretend(tmp_path, "9.12.3")
-    pretend(tmp_path, "11.0.0", name="cifar100")
-    (tmp_path / "mnist" / "12.0.0").mkdir()  # nothing prepared in it
-    pretend(tmp_path, "incomplete.AB12CD_3.0.1")  # what TFDS leaves of a preparation cut short
-    assert sources.find_prepared("mnist", str(tmp_path)) == newest
-
-
-def test_what_tfds_left_half_prepared_is_no_set(tmp_path):
-    pretend(tmp_path, "incomplete.AB12CD_3.0.1")
-    assert sources.find_prepared("mnist", str(tmp_path)) is None
 
 
 # The embedded digits.
@@ -260,7 +308,7 @@ def test_no_digit_is_in_both_splits():
 
 @pytest.mark.real_data("mnist")
 def test_the_real_mnist(real_data_dir, real_cache_dir):
-    folder = sources.find_prepared("mnist", "")
+    folder = search.find_prepared("mnist", "")
     assert folder.is_relative_to(real_data_dir)
     splits, _ = read(folder, real_cache_dir)
     # The published counts of the digits 0 to 9.
@@ -276,7 +324,7 @@ def test_the_real_mnist(real_data_dir, real_cache_dir):
 @pytest.mark.slow
 @pytest.mark.real_data("cifar100")
 def test_the_real_cifar100(real_data_dir, real_cache_dir):
-    splits, _ = read(sources.find_prepared("cifar100", ""), real_cache_dir, "cifar100")
+    splits, _ = read(search.find_prepared("cifar100", ""), real_cache_dir, "cifar100")
     for split, per_class in (("train", 500), ("test", 100)):
         found = splits[split]
         assert found.images.shape == (100 * per_class, 32, 32, 3)

@@ -17,6 +17,7 @@ from routing_jax.data.builders.originals import (
     reading,
 )
 from routing_jax.data.download import RemoteFile
+from routing_jax.data.versions import VERSIONS
 from routing_jax.errors import UserError
 
 SIDE = 32
@@ -170,7 +171,7 @@ _DECODERS = {BINARY: _decode_binary, PYTHON: _decode_python}
 
 CIFAR100 = OriginalSet(
     name="cifar100",
-    version="3.0.2",
+    version=VERSIONS["cifar100"],
     description=(
         "This dataset is just like the CIFAR-10, except it has 100 classes containing 600 images "
         "each. There are 500 training images and 100 testing images per class. The 100 classes in "

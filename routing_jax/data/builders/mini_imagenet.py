@@ -21,6 +21,7 @@ from routing_jax.data.builders.originals import (
     require_files,
 )
 from routing_jax.data.builders.parallel import ordered_map
+from routing_jax.data.versions import VERSIONS
 from routing_jax.errors import UserError
 
 SIDE = 84
@@ -140,7 +141,7 @@ def _encode(path: Path) -> bytes:
 
 MINI_IMAGENET = OriginalSet(
     name="mini_imagenet",
-    version="1.0.0",
+    version=VERSIONS["mini_imagenet"],
     description=(
         "100 classes of ImageNet with 600 images each, 64 for training, 16 for validation, 20 for "
         "testing (Ravi and Larochelle 2017). Images are resized to 84x84 by Pillow's Lanczos "

@@ -20,6 +20,7 @@ from routing_jax.data.builders.originals import (
     require_files,
 )
 from routing_jax.data.download import RemoteFile
+from routing_jax.data.versions import VERSIONS
 from routing_jax.errors import UserError
 
 SIDE = 28
@@ -100,7 +101,7 @@ def _remote(base: str, checksums: Sequence[tuple[int, str]]) -> tuple[RemoteFile
 
 MNIST = OriginalSet(
     name="mnist",
-    version="3.0.1",
+    version=VERSIONS["mnist"],
     description="The MNIST database of handwritten digits.",
     homepage="http://yann.lecun.com/exdb/mnist/",
     citation="""@article{lecun2010mnist,
@@ -131,7 +132,7 @@ MNIST = OriginalSet(
 
 FASHION_MNIST = OriginalSet(
     name="fashion_mnist",
-    version="3.0.1",
+    version=VERSIONS["fashion_mnist"],
     description="Zalando's article images: 60,000 + 10,000 grey images of ten classes of clothing.",
     homepage="https://github.com/zalandoresearch/fashion-mnist",
     citation="""@article{DBLP:journals/corr/abs-1708-07747,

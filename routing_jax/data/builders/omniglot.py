@@ -21,6 +21,7 @@ from routing_jax.data.builders.originals import (
     require_files,
 )
 from routing_jax.data.download import RemoteFile
+from routing_jax.data.versions import VERSIONS
 from routing_jax.errors import UserError
 
 SIDE = 105
@@ -181,7 +182,7 @@ _BASE = "https://github.com/brendenlake/omniglot/"
 
 OMNIGLOT = OriginalSet(
     name="omniglot",
-    version="3.0.0",
+    version=VERSIONS["omniglot"],
     description=(
         "Omniglot data set for one-shot learning. This dataset contains 1623 different\n"
         "handwritten characters from 50 different alphabets."

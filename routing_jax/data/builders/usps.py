@@ -18,6 +18,7 @@ from routing_jax.data.builders.originals import (
     reading,
 )
 from routing_jax.data.download import RemoteFile
+from routing_jax.data.versions import VERSIONS
 from routing_jax.errors import UserError
 
 SIDE = 16
@@ -101,7 +102,7 @@ _BASE = "https://www.csie.ntu.edu.tw/~cjlin/libsvmtools/datasets/multiclass/"
 
 USPS = OriginalSet(
     name="usps",
-    version="1.0.0",
+    version=VERSIONS["usps"],
     description="USPS handwritten digits (7291 train, 2007 test), grey 16x16, ink is bright.",
     homepage="https://hastie.su.domains/ElemStatLearn/datasets/zip.info.txt",
     wanted="zip.train.gz and zip.test.gz, or usps.bz2 and usps.t.bz2 (LIBSVM)",

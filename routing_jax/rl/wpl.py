@@ -53,6 +53,7 @@ def clip_and_renormalise(
     least = jnp.where(allowed, floor, 0.0)
     excess = jnp.where(allowed, jnp.maximum(jnp.minimum(policy, 1.0) - least, 0.0), 0.0)
     total = excess.sum(-1, keepdims=True)
-    equal = allowed / allowed.sum(-1, keepdims=True)
+    offered = allowed.astype(policy.dtype)
+    equal = offered / offered.sum(-1, keepdims=True)
     share = jnp.where(total > 0, excess / jnp.where(total > 0, total, 1.0), equal)
     return least + (1 - least.sum(-1, keepdims=True)) * share

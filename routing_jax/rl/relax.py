@@ -52,9 +52,10 @@ def conditional(logits: jax.Array, taken: jax.Array, key: jax.Array) -> jax.Arra
     """
     uniform = jax.random.uniform(key, logits.shape, minval=_TINY, maxval=1.0)
     negative_log = -jnp.log(uniform)
-    largest = (taken * negative_log).sum(-1, keepdims=True)
-    probabilities = jnp.maximum(jnp.exp(logits), _TINY)
-    return jnp.where(taken > 0, -jnp.log(largest), -jnp.log(negative_log / probabilities + largest))
+    largest = jnp.log((taken * negative_log).sum(-1, keepdims=True))
+    # -log(-log(u) / p + ...) in logarithms, as p is zero where an action is not offered.
+    others = jnp.logaddexp(jnp.log(negative_log) - logits, largest)
+    return -jnp.where(taken > 0, largest, others)
 
 
 def _relaxed(noisy: jax.Array) -> jax.Array:

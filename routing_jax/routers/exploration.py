@@ -46,11 +46,13 @@ def log_policy(
     """
     if kind == "probabilities":
         return jax.nn.log_softmax(jnp.log(outputs) / temperature)
-    offered = mask(outputs, allowed)
+    # Divided first and masked then, so that no temperature brings back what is not offered.
     if kind == "logits":
-        return jax.nn.log_softmax(offered / temperature)
-    greedy = jax.nn.one_hot(offered.argmax(-1), offered.shape[-1], dtype=bool)
-    soft = jax.nn.log_softmax(offered / jnp.where(temperature > 0, temperature, 1.0))
+        return jax.nn.log_softmax(mask(outputs / temperature, allowed))
+    best = mask(outputs, allowed).argmax(-1)
+    greedy = jax.nn.one_hot(best, outputs.shape[-1], dtype=bool)
+    divisor = jnp.where(temperature > 0, temperature, 1.0)
+    soft = jax.nn.log_softmax(mask(outputs / divisor, allowed))
     return jnp.where(temperature > 0, soft, jnp.where(greedy, 0.0, _NEVER))
 
 
@@ -63,8 +65,10 @@ def log_behaviour(
     """
     policy = log_policy(outputs, allowed, kind=kind, temperature=exploration.temperature)
     epsilon = jnp.asarray(exploration.epsilon, jnp.float32)
-    uniform = jnp.broadcast_to(jnp.log(start(allowed)), policy.shape)
-    return jnp.logaddexp(jnp.log1p(-epsilon) + policy, jnp.log(epsilon) + uniform)
+    allowed = jnp.broadcast_to(allowed, policy.shape)
+    # Masked at the end: with epsilon = 1 both parts may be minus infinity, whose gradient is NaN.
+    uniform = jnp.log(jnp.where(allowed, start(allowed), 1.0))
+    return mask(jnp.logaddexp(jnp.log1p(-epsilon) + policy, jnp.log(epsilon) + uniform), allowed)
 
 
 def sample(key: jax.Array, probabilities: jax.Array, shape: tuple[int, ...]) -> jax.Array:

@@ -162,7 +162,7 @@ class Router(nn.Module):
         actions, agents = trajectory.decisions
         outputs = self._outputs(self.policy, trajectory.observations, agents)
         allowed = jnp.asarray(self.allowed)
-        exploration = trajectory.exploration
+        exploration = self._of_draws(trajectory.exploration)
         log_probs = explore.log_behaviour(outputs, allowed, exploration, kind=self.kind)
         policy = explore.log_policy(
             outputs, allowed, kind=self.kind, temperature=exploration.temperature
@@ -197,15 +197,18 @@ class Router(nn.Module):
             actions = explore.mask(outputs, allowed).argmax(-1).astype(jnp.int32)
             policy = explore.log_policy(outputs, allowed, kind=self.kind, temperature=_greedy(self))
             return Choice(jnp.broadcast_to(actions, shape), jnp.exp(policy))
-        log_probs = explore.log_behaviour(outputs, allowed, exploration, kind=self.kind)
-        policy = explore.log_policy(
-            outputs, allowed, kind=self.kind, temperature=exploration.temperature
-        )
+        drawn = self._of_draws(exploration)
+        log_probs = explore.log_behaviour(outputs, allowed, drawn, kind=self.kind)
+        policy = explore.log_policy(outputs, allowed, kind=self.kind, temperature=drawn.temperature)
         key = self.make_rng("router")
         if self.straight_through:
             actions, scale = straight_through(key, log_probs, exploration.temperature)
             return Choice(actions, jnp.exp(policy), scale)
         return Choice(explore.sample(key, jnp.exp(log_probs), shape), jnp.exp(policy))
+
+    def _of_draws(self, exploration: Exploration) -> Exploration:
+        """What actions are drawn with: a straight-through temperature only relaxes the draw."""
+        return exploration._replace(temperature=1.0) if self.straight_through else exploration
 
     def _outputs(
         self,
@@ -252,7 +255,7 @@ def straight_through(
 ) -> tuple[jax.Array, jax.Array]:
     """Draws actions by the Gumbel-max trick, with the gradient of the relaxed ones.
 
-    The scale of a decision is `1 + y - stop_gradient(y)`, with y the relaxed weight
+    The scale of a decision is `1 + (y - stop_gradient(y))`, with y the relaxed weight
     `softmax((log_probs + gumbel) / temperature)` of the action drawn. Multiplied into the input of
     the block it changes nothing but lets the loss reach the policy, at the price of the chosen path
     (the form of Rosenbaum et al.'s released code; the full estimator needs all blocks' outputs).
@@ -270,7 +273,7 @@ def straight_through(
     weight = jnp.take_along_axis(jax.nn.softmax(noisy / temperature), actions[..., None], -1)[
         ..., 0
     ]
-    return actions, 1 + weight - jax.lax.stop_gradient(weight)
+    return actions, 1 + (weight - jax.lax.stop_gradient(weight))
 
 
 def _greedy(router: Router) -> float:

@@ -78,6 +78,7 @@ def routed(setting: Setting, strategy: str) -> Run:
             result.decisions,
             jnp.zeros(result.decisions.actions.shape),
             correctness(result.logits, labels),
+            jnp.ones(labels.shape),
         )
         updates, state = optimizer.update(gradients, state, params, trajectory=trajectory)
         return optax.apply_updates(params, updates), state

@@ -11,7 +11,9 @@ from pathlib import Path
 
 import numpy as np
 
-from routing_jax.data import cache
+from routing_jax.data import cache, omniglot
+from routing_jax.data.labelled_images import LabelledImages
+from routing_jax.data.resizing import downsized
 from routing_jax.errors import UserError
 
 SPLITS = ("train", "test")
@@ -22,30 +24,13 @@ Say = Callable[[str], None]
 
 
 @dataclass(frozen=True)
-class LabelledImages:
-    """One split of a labelled image set."""
-
-    name: str
-    images: np.ndarray
-    """uint8 [M, height, width, channels]; may be memory-mapped."""
-    labels: np.ndarray
-    """int32 [M]."""
-    class_names: tuple[str, ...]
-    superclass_of_class: np.ndarray | None = None
-    """int32, the superclass of each class (-1 for a class without images), if there are any."""
-    superclass_names: tuple[str, ...] = ()
-
-    def subset(self, rows: np.ndarray) -> "LabelledImages":
-        """The images at `rows` (int [M'])."""
-        return replace(self, images=self.images[rows], labels=self.labels[rows])
-
-
-@dataclass(frozen=True)
 class _Features:
     """Which features of a TFDS set hold what."""
 
     label: str = "label"
     superclass: str | None = None
+    ink_on_paper: bool = False
+    """Grey images stored as RGB, dark on white; they are read as one channel, bright on black."""
 
 
 _TFDS_SETS = {
@@ -53,6 +38,7 @@ _TFDS_SETS = {
     "fashion_mnist": _Features(),
     "usps": _Features(),
     "cifar100": _Features("label", "coarse_label"),
+    "omniglot": _Features("label", "alphabet", ink_on_paper=True),
 }
 
 
@@ -73,7 +59,7 @@ def search_path(data_dir: str) -> list[Path]:
 
 
 def read_prepared(
-    name: str, folder: Path, *, cache_dir: str, say: Say
+    name: str, folder: Path, *, cache_dir: str, say: Say, image_size: int = 0
 ) -> dict[str, LabelledImages]:
     """Reads a prepared TFDS set; decoded arrays come memory-mapped from the cache if they can.
 
@@ -82,19 +68,20 @@ def read_prepared(
       folder: the version directory, as `find_prepared` returns it.
       cache_dir: directory of the decoded arrays; "" for the user's cache directory.
       say: receives progress lines while the set is decoded.
+      image_size: side of the images in pixels, no more than they have; 0 leaves them as stored.
 
     Returns:
-      The splits "train" and "test".
+      The splits "train" and "test". Omniglot's are drawings of all alphabets; see `omniglot`.
 
     Raises:
-      UserError: the set is damaged, incomplete, or has other features.
+      UserError: the set is damaged, incomplete, or has other features or smaller images.
     """
-    key = cache.fingerprint(name, folder)
+    key = cache.fingerprint(name, folder) + (f"-{image_size}" if image_size else "")
     stored = cache.load(cache_dir, key)
     if stored is None or stored.keys() != _stored_names(name):
         try:
-            stored = _decode(name, folder, say)
-        except ImportError:  # a fault of the installation, not of the set
+            stored = _decode(name, folder, say, image_size)
+        except (ImportError, UserError):  # no fault of the set
             raise
         except Exception as error:  # the readers raise anything from KeyError to SystemError
             raise UserError(
@@ -103,7 +90,8 @@ def read_prepared(
                 "another --config.data.dir."
             ) from error
         stored = cache.save(cache_dir, key, stored, say)
-    return {split: _labelled(name, folder, stored, split) for split in SPLITS}
+    splits = {split: _labelled(name, folder, stored, split) for split in SPLITS}
+    return omniglot.by_drawing(splits) if name == "omniglot" else splits
 
 
 def embedded_digits() -> dict[str, LabelledImages]:
@@ -142,7 +130,7 @@ def _stored_names(name: str) -> set[str]:
     return {f"{split}_{column}" for split in SPLITS for column in _columns(name)}
 
 
-def _decode(name: str, folder: Path, say: Say) -> dict[str, np.ndarray]:
+def _decode(name: str, folder: Path, say: Say, image_size: int) -> dict[str, np.ndarray]:
     """Decodes both splits into plain arrays, named as the cache stores them."""
     import tensorflow_datasets as tfds
 
@@ -154,7 +142,10 @@ def _decode(name: str, folder: Path, say: Say) -> dict[str, np.ndarray]:
         parts: dict[str, list[np.ndarray]] = {column: [] for column in columns}
         for examples, done in _slices(source):
             for column, feature in columns.items():
-                parts[column].append(np.stack([example[feature] for example in examples]))
+                values = np.stack([example[feature] for example in examples])
+                if column == "images":
+                    values = _as_read(values, _TFDS_SETS[name], image_size)
+                parts[column].append(values)
             if done % 10_000 == 0 or done == len(source):
                 say(f"decoding {name} {split}: {done:,} of {len(source):,} images")
         arrays |= {f"{split}_{column}": np.concatenate(part) for column, part in parts.items()}
@@ -162,6 +153,13 @@ def _decode(name: str, folder: Path, say: Say) -> dict[str, np.ndarray]:
         key: value if key.endswith("_images") else value.astype(np.int32)
         for key, value in arrays.items()
     }
+
+
+def _as_read(images: np.ndarray, features: _Features, image_size: int) -> np.ndarray:
+    """Images as they are kept."""
+    if features.ink_on_paper:
+        images = 255 - images[..., :1]
+    return downsized(images, image_size) if image_size else images
 
 
 def _slices(source: object) -> Iterator[tuple[list[dict[str, np.ndarray]], int]]:

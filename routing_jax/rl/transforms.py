@@ -20,7 +20,7 @@ import optax
 
 from routing_jax.rl.returns import discounted_returns
 from routing_jax.rl.rules import WPL_CONVENTIONS, clip_and_renormalise
-from routing_jax.types import Decisions, Trajectory
+from routing_jax.types import Trajectory
 
 Value = jax.Array | float
 
@@ -42,7 +42,8 @@ def policy_gradient(
     Per agent and depth the running mean return moves towards the mean return of the batch,
     `R <- (1 - return_rate) * R + return_rate * mean(q)`, starting from 0. The advantage of a
     decision is `q - R`. Per entry the advantages of the decisions that took it are added and
-    divided by the number of examples the agent decided. With one example per agent this is one step
+    divided by the number of examples the agent decided. Examples without a label (trajectory weight
+    0) count in neither. With one example per agent this is one step
     of algorithm 3 of Rosenbaum et al. 2018.
 
     Args:
@@ -57,10 +58,10 @@ def policy_gradient(
         del updates, unused
         returns = discounted_returns(trajectory.rewards, trajectory.final_reward, discount)
         means = jax.tree.map(
-            lambda mean: _moved_mean(mean, returns, trajectory.decisions, return_rate), state.value
+            lambda mean: _moved_mean(mean, returns, trajectory, return_rate), state.value
         )
         gradients = jax.tree.map(
-            lambda policy, mean: _gradient(policy, mean, returns, trajectory.decisions),
+            lambda policy, mean: _gradient(policy, mean, returns, trajectory),
             params,
             means,
         )
@@ -69,28 +70,32 @@ def policy_gradient(
     return optax.GradientTransformationExtraArgs(init, update)
 
 
-def _decided(num_agents: int, decisions: Decisions) -> jax.Array:
-    """Examples each agent decided, at least 1 so that it can be divided by: float32 [G]."""
-    return jnp.maximum(jnp.zeros(num_agents).at[decisions.agents].add(1.0), 1.0)
+def _decided(num_agents: int, trajectory: Trajectory) -> jax.Array:
+    """Labelled examples each agent decided, at least 1 so that one can divide: float32 [G]."""
+    agents = trajectory.decisions.agents
+    return jnp.maximum(jnp.zeros(num_agents).at[agents].add(trajectory.weights), 1.0)
 
 
 def _moved_mean(
-    mean: jax.Array, returns: jax.Array, decisions: Decisions, return_rate: Value
+    mean: jax.Array, returns: jax.Array, trajectory: Trajectory, return_rate: Value
 ) -> jax.Array:
     """Mean returns [G, D] after a batch; those of agents that decided nothing stay."""
     # The batch's mean of `q - R`, so that an agent without examples moves by zero.
-    error = jnp.zeros_like(mean).at[decisions.agents].add(returns - mean[decisions.agents])
-    return mean + return_rate * error / _decided(mean.shape[0], decisions)[:, None]
+    agents = trajectory.decisions.agents
+    errors = (returns - mean[agents]) * trajectory.weights[..., None]
+    error = jnp.zeros_like(mean).at[agents].add(errors)
+    return mean + return_rate * error / _decided(mean.shape[0], trajectory)[:, None]
 
 
 def _gradient(
-    policy: jax.Array, mean: jax.Array, returns: jax.Array, decisions: Decisions
+    policy: jax.Array, mean: jax.Array, returns: jax.Array, trajectory: Trajectory
 ) -> jax.Array:
     """Minus the advantages of the decisions that took each entry, per example: [G, D, A]."""
+    decisions = trajectory.decisions
     agents, depths = decisions.agents[..., None], jnp.arange(policy.shape[1])
-    advantage = returns - mean[decisions.agents]
+    advantage = (returns - mean[decisions.agents]) * trajectory.weights[..., None]
     total = jnp.zeros_like(policy).at[agents, depths, decisions.actions].add(advantage)
-    return -total / _decided(policy.shape[0], decisions)[:, None, None]
+    return -total / _decided(policy.shape[0], trajectory)[:, None, None]
 
 
 def add_entropy_bonus(weight: Value) -> optax.GradientTransformation:

@@ -3,9 +3,10 @@
 from typing import NamedTuple
 
 import jax
-import jax.numpy as jnp
 
+from routing_jax.data.labels import is_counted
 from routing_jax.models.routing_network import RoutingNetwork
+from routing_jax.objectives import Objective, offered
 from routing_jax.types import MultiTaskData, Params
 
 _IMAGES_AT_ONCE = 250
@@ -17,10 +18,8 @@ _EXAMPLES_AT_ONCE = 1000
 class Evaluation(NamedTuple):
     """Results on one split."""
 
-    accuracy: jax.Array
-    """float32 [T]."""
-    balanced_accuracy: jax.Array
-    """float32 [T], the mean over the classes that occur of the recall."""
+    metrics: dict[str, jax.Array]
+    """float32 [T] each, by name; see `objectives`."""
     routing: jax.Array
     """float32 [T, D, A], routing probabilities."""
     greedy: jax.Array
@@ -28,26 +27,27 @@ class Evaluation(NamedTuple):
 
 
 def evaluate(
-    model: RoutingNetwork, variables: dict[str, Params], data: MultiTaskData, *, num_classes: int
+    model: RoutingNetwork,
+    variables: dict[str, Params],
+    data: MultiTaskData,
+    *,
+    num_classes: int,
+    objective: Objective,
 ) -> Evaluation:
-    """Evaluates a model on all examples of a split.
+    """Evaluates a model on all examples of a split that have a label.
 
     Args:
       model: the network.
       variables: its parameters and running averages.
       data: the split.
       num_classes: C.
+      objective: of the tasks.
     """
     greedy = model.apply(variables, method="greedy")
-    right = _predictions(model, variables, data, greedy) == data.labels
-    valid = jnp.arange(data.labels.shape[1])[None, :] < data.sizes[:, None]
-    of_class = jax.nn.one_hot(data.labels, num_classes, dtype=bool) & valid[..., None]
-    total = of_class.sum(1).astype(jnp.float32)
-    correct = (of_class & right[..., None]).sum(1).astype(jnp.float32)
-    recall = correct / jnp.maximum(total, 1)
+    answers = _answers(model, variables, data, greedy, objective)
+    counted = is_counted(data.labels, data.sizes)
     return Evaluation(
-        accuracy=correct.sum(1) / total.sum(1),
-        balanced_accuracy=recall.sum(1) / (total > 0).sum(1).astype(jnp.float32),
+        metrics=objective.test_metrics(answers, data.labels, counted, num_classes=num_classes),
         routing=model.apply(variables, method="routing"),
         greedy=greedy,
     )
@@ -58,10 +58,14 @@ def policy_entropy(routing: jax.Array) -> jax.Array:
     return jax.scipy.special.entr(routing).sum(-1)
 
 
-def _predictions(
-    model: RoutingNetwork, variables: dict[str, Params], data: MultiTaskData, greedy: jax.Array
+def _answers(
+    model: RoutingNetwork,
+    variables: dict[str, Params],
+    data: MultiTaskData,
+    greedy: jax.Array,
+    objective: Objective,
 ) -> jax.Array:
-    """Predicted classes, int32 [T, N], along one route per task."""
+    """Predicted classes or numbers, [T, N], along one route per task."""
 
     def encode(image: jax.Array) -> jax.Array:
         return model.apply(variables, image[None], train=False, method="encode")[0]
@@ -70,6 +74,6 @@ def _predictions(
 
     def predict(rows: jax.Array) -> jax.Array:
         logits = model.apply(variables, features[rows][:, None], greedy, method="route")
-        return logits[:, 0].argmax(-1)
+        return objective.predict(offered(logits, data.classes)[:, 0])
 
     return jax.lax.map(predict, data.index.T, batch_size=_EXAMPLES_AT_ONCE).T

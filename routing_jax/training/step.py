@@ -8,6 +8,7 @@ from ml_collections import ConfigDict
 from routing_jax.data.augmentation import augment
 from routing_jax.data.sampling import draw_batch
 from routing_jax.models.routing_network import Routed, RoutingNetwork
+from routing_jax.objectives import Objective, share_of_tasks
 from routing_jax.rl import rewards
 from routing_jax.training.state import Hyperparams, Tally, TrainState, make_keys
 from routing_jax.types import Batch, MultiTaskData, Params, Trajectory
@@ -17,6 +18,7 @@ def train_step(
     config: ConfigDict,
     model: RoutingNetwork,
     optimizer: optax.GradientTransformationExtraArgs,
+    objective: Objective,
     hyper: Hyperparams,
     state: TrainState,
     train: MultiTaskData,
@@ -45,8 +47,7 @@ def train_step(
             rngs={"router": router_key},
             mutable=["batch_stats"],
         )
-        losses = optax.softmax_cross_entropy_with_integer_labels(routed.logits, batch.labels)
-        return losses.mean(), (routed, updated.get("batch_stats", {}))
+        return objective.loss(routed.logits, batch), (routed, updated.get("batch_stats", {}))
 
     (loss, (routed, batch_stats)), gradients = jax.value_and_grad(loss_of, has_aux=True)(
         state.params
@@ -55,7 +56,7 @@ def train_step(
         gradients,
         state.optimizer,
         state.params,
-        trajectory=_trajectory(config.reward, model, hyper, state, routed, batch),
+        trajectory=_trajectory(config.reward, model, objective, hyper, state, routed, batch),
     )
     return state._replace(
         step=state.step + 1,
@@ -63,7 +64,9 @@ def train_step(
         batch_stats=batch_stats,
         optimizer=optimizer_state,
         usage=rewards.remember(state.usage, routed.decisions.actions),
-        tally=_count(state.tally, state.step + 1, loss, routed.logits, batch),
+        tally=_count(
+            state.tally, state.step + 1, loss, objective.metrics(routed.logits, batch), batch
+        ),
     )
 
 
@@ -75,6 +78,7 @@ def variables_of(state: TrainState) -> dict[str, Params]:
 def _trajectory(
     reward_config: ConfigDict,
     model: RoutingNetwork,
+    objective: Objective,
     hyper: Hyperparams,
     state: TrainState,
     routed: Routed,
@@ -88,13 +92,18 @@ def _trajectory(
     return Trajectory(
         decisions=routed.decisions,
         rewards=hyper.rho * rewards.collaboration(popularity, routed.decisions.actions),
-        final_reward=rewards.FINAL_REWARDS[reward_config.final](routed.logits, batch.labels),
+        final_reward=objective.final_reward(reward_config.final, routed.logits, batch),
+        weights=batch.weights,
     )
 
 
 def _count(
-    tally: Tally, step: jax.Array, loss: jax.Array, logits: jax.Array, batch: Batch
+    tally: Tally, step: jax.Array, loss: jax.Array, metrics: dict[str, jax.Array], batch: Batch
 ) -> Tally:
-    accuracy = (logits.argmax(-1) == batch.labels).mean()
     bad_step = jnp.where((tally.bad_step == 0) & ~jnp.isfinite(loss), step, tally.bad_step)
-    return Tally(tally.loss + loss, tally.accuracy + accuracy, tally.steps + 1, bad_step)
+    return Tally(
+        tally.loss + loss,
+        jax.tree.map(jnp.add, tally.metrics, metrics),
+        tally.steps + share_of_tasks(batch.weights),
+        bad_step,
+    )

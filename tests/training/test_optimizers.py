@@ -13,7 +13,10 @@ PARAMS = {
     "router": {"policy": jnp.array([[[0.5, 0.5]]])},
 }
 TRAJECTORY = Trajectory(
-    Decisions(jnp.array([[[1]]]), jnp.array([[0]])), jnp.zeros((1, 1, 1)), jnp.array([[1.0]])
+    Decisions(jnp.array([[[1]]]), jnp.array([[0]])),
+    jnp.zeros((1, 1, 1)),
+    jnp.array([[1.0]]),
+    jnp.ones((1, 1)),
 )
 
 

@@ -38,8 +38,7 @@ def get_config() -> ml_collections.ConfigDict:
     config.model.width = 128
     config.router.learning_rate = 0.1
     config.reward.final = "negative_loss"
-    config.optimizer.name = "adam"
-    config.optimizer.learning_rate = 3e-3
+    config.optimizer.learning_rate = 0.2
     config.training.steps = 2000
     config.training.examples_per_task = 64
     return config

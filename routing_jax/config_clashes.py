@@ -28,9 +28,39 @@ _DATA = (
         "only cifar100 has superclasses; set data.name to cifar100 or data.tasks to one_vs_rest",
     ),
     Clash(
+        ("data.tasks", "data.name"),
+        lambda tasks, name: (tasks == "alphabet") != (name == "omniglot"),
+        "omniglot has alphabet tasks, and no other set has them; change one of the two",
+    ),
+    Clash(
+        ("data.tasks", "data.name"),
+        lambda tasks, name: (tasks == "related_pairs") != (name == "synthetic"),
+        "synthetic has related_pairs tasks, and no other set has them; change one of the two",
+    ),
+    Clash(
         ("data.share_images", "data.tasks"),
-        lambda share, tasks: share and tasks == "superclass",
-        "superclass tasks have no images in common; set data.share_images to false",
+        lambda share, tasks: share and tasks in ("superclass", "alphabet"),
+        "these tasks have no images in common; set data.share_images to false",
+    ),
+    Clash(
+        ("data.image_size", "data.name"),
+        lambda size, name: size > 0 and name in ("digits", "synthetic"),
+        "only prepared sets are scaled; set data.image_size to 0",
+    ),
+    Clash(
+        ("model.encoder", "data.name"),
+        lambda encoder, name: encoder != "flatten" and name == "synthetic",
+        "synthetic inputs are vectors, not images; set model.encoder to flatten",
+    ),
+    Clash(
+        ("data.augment", "data.name"),
+        lambda augment, name: augment != "none" and name == "synthetic",
+        "synthetic inputs are vectors, not images; set data.augment to none",
+    ),
+    Clash(
+        ("reward.final", "data.name"),
+        lambda final, name: final == "correctness" and name == "synthetic",
+        "a predicted number is not right or wrong; set reward.final to negative_loss",
     ),
 )
 

@@ -9,8 +9,8 @@ import re
 from routing_jax import config_rules as rules
 from routing_jax.config_rules import Field, Rule, one_of, or_none
 
-DATA_SETS = ("mnist", "fashion_mnist", "usps", "cifar100", "digits")
-DATA_TASKS = ("one_vs_rest", "superclass")
+DATA_SETS = ("mnist", "fashion_mnist", "usps", "cifar100", "omniglot", "digits", "synthetic")
+DATA_TASKS = ("one_vs_rest", "superclass", "alphabet", "related_pairs")
 DATA_FALLBACKS = ("digits", "none")
 AUGMENTATIONS = ("none", "crop", "crop_flip")
 MODELS = ("routing_network",)
@@ -53,8 +53,15 @@ FIELDS: dict[str, Field] = {
         "experiment", _EXPERIMENT_NAME, "names the run in results, figures and the work directory"
     ),
     # Data.
-    "data.name": Field("mnist", one_of(DATA_SETS), "data set; digits is embedded in scikit-learn"),
-    "data.tasks": Field("one_vs_rest", one_of(DATA_TASKS), "how classes are cut into tasks"),
+    "data.name": Field(
+        "mnist",
+        one_of(DATA_SETS),
+        "data set; digits is embedded in scikit-learn, synthetic is made up for regression",
+    ),
+    "data.tasks": Field("one_vs_rest", one_of(DATA_TASKS), "how the data are cut into tasks"),
+    "data.num_tasks": Field(
+        None, or_none(rules.COUNT, "all that there are"), "how many tasks, from the first (T)"
+    ),
     "data.dir": Field(
         "", rules.ANY_TEXT, "prepared TFDS sets; '' = $ROUTING_JAX_DATA_DIR, then TFDS's default"
     ),
@@ -65,9 +72,19 @@ FIELDS: dict[str, Field] = {
     "data.validation_fraction": Field(
         0.0, rules.UNIT_BELOW_ONE, "share of the training examples held out for validation"
     ),
+    "data.label_fraction": Field(
+        1.0, rules.UNIT_ABOVE_ZERO, "share of the training labels that is kept, task by task"
+    ),
+    "data.image_size": Field(
+        0, rules.SIDE, "side in pixels that images are scaled down to; 0 = as stored"
+    ),
     "data.augment": Field("none", one_of(AUGMENTATIONS), "random changes to training images"),
     "data.share_images": Field(
         False, rules.FLAG, "whether all tasks of a step look at the same images"
+    ),
+    "data.num_pairs": Field(4, rules.PAIRS, "pairs of tasks of the synthetic set"),
+    "data.relatedness": Field(
+        0.5, rules.UNIT, "share of a synthetic target that the tasks of a pair have in common"
     ),
     # Model.
     "model.name": Field("routing_network", one_of(MODELS), "system to train"),

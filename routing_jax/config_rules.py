@@ -78,6 +78,8 @@ def or_none(rule: Rule, meaning: str) -> Rule:
 ANY_TEXT = Rule(str, "text")
 FLAG = Rule(bool, "true or false")
 COUNT = Rule(int, "an integer >= 1", lambda value: value >= 1)
+PAIRS = Rule(int, "an integer in [1, 100]", lambda value: 1 <= value <= 100)
+SIDE = Rule(int, "an integer >= 0", lambda value: value >= 0)
 SEED = Rule(int, "an integer in [0, 2**32)", lambda value: 0 <= value < 2**32)
 POSITIVE = Rule(float, "a number > 0", lambda value: value > 0)
 NON_NEGATIVE = Rule(float, "a number >= 0", lambda value: value >= 0)

@@ -2,7 +2,7 @@
 
 Axis letters, used in docstrings and einsum strings throughout the package:
 
-====== ==========================================================
+====== =================================================================
 ``T``  tasks
 ``n``  examples of one task in a batch
 ``B``  examples of a batch, ``B = T * n``
@@ -11,11 +11,11 @@ Axis letters, used in docstrings and einsum strings throughout the package:
 ``A``  actions: ``K``, or ``K + 1`` where PASS may be chosen
 ``G``  agents
 ``F``  features of a representation
-``C``  classes of a task
+``C``  outputs for a task: classes, or 1 where a number is predicted
 ``M``  images of a data set
 ``N``  examples of a task in a data set
 ``S``  sweep cells, or seeds
-====== ==========================================================
+====== =================================================================
 
 A decision is an ``int32`` action in ``0 .. K-1``; the action ``K`` is PASS, which leaves the
 representation as it is. In written results PASS is -1.
@@ -37,13 +37,16 @@ class MultiTaskData(NamedTuple):
     """
 
     images: jax.Array
-    """uint8 [M, height, width, channels]."""
+    """uint8 [M, height, width, channels], or float32 [M, F] where inputs are vectors."""
     index: jax.Array
     """int32 [T, N], rows of `images`."""
     labels: jax.Array
-    """int32 [T, N], classes `0 .. C-1` of the task."""
+    """int32 [T, N], classes of the task, -1 where an example has no label for it; or float32
+    [T, N], numbers to predict, NaN where there is none (see `data.labels`)."""
     sizes: jax.Array
-    """int32 [T], examples of each task."""
+    """int32 [T], examples of each task, labelled or not."""
+    classes: jax.Array | None = None
+    """int32 [T], how many of the C outputs each task has; None where every task has all."""
 
 
 class Batch(NamedTuple):
@@ -52,7 +55,11 @@ class Batch(NamedTuple):
     images: jax.Array
     """uint8 [T, n, height, width, channels]; [1, n, ...] where all tasks share their images."""
     labels: jax.Array
-    """int32 [T, n]."""
+    """int32 or float32 [T, n]; 0 where there is no label."""
+    weights: jax.Array
+    """float32 [T, n], 1 where the example has a label for the task and 0 elsewhere."""
+    classes: jax.Array | None = None
+    """int32 [T], see `MultiTaskData`."""
 
 
 class Exploration(NamedTuple):
@@ -80,9 +87,9 @@ class Trajectory(NamedTuple):
     rewards: jax.Array
     """float32 [T, n, D], the reward of each single decision."""
     final_reward: jax.Array
-    """float32 [T, n], received after the last decision."""
+    """float32 [T, n], received after the last decision; 0 where the example has no label."""
     weights: jax.Array
-    """float32 [T, n], 1 where there is something to learn from, 0 where there is no label."""
+    """float32 [T, n], 1 where the example has a label and 0 elsewhere: those teach nothing."""
     exploration: Exploration = Exploration()
     """What the decisions were drawn with."""
     observations: tuple[jax.Array, ...] = ()

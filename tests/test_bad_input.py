@@ -23,9 +23,20 @@ WRONG_VALUES = [
     (
         "data.name",
         "minst",
-        "one of: mnist, fashion_mnist, usps, cifar100, digits (default 'mnist')",
+        "one of: mnist, fashion_mnist, usps, cifar100, omniglot, digits, synthetic "
+        "(default 'mnist')",
     ),
-    ("data.tasks", "pairs", "one of: one_vs_rest, superclass (default 'one_vs_rest')"),
+    (
+        "data.tasks",
+        "pairs",
+        "one of: one_vs_rest, superclass, alphabet, related_pairs (default 'one_vs_rest')",
+    ),
+    ("data.num_tasks", 0, "an integer >= 1, or None for all that there are (default None)"),
+    ("data.label_fraction", 0.0, "a number in (0, 1] (default 1.0)"),
+    ("data.label_fraction", 1.5, "a number in (0, 1] (default 1.0)"),
+    ("data.image_size", -1, "an integer >= 0 (default 0)"),
+    ("data.num_pairs", 101, "an integer in [1, 100] (default 4)"),
+    ("data.relatedness", 1.1, "a number in [0, 1] (default 0.5)"),
     ("data.fallback", "", "one of: digits, none (default 'digits')"),
     ("data.validation_fraction", 1.0, "a number in [0, 1) (default 0.0)"),
     ("data.augment", "flip", "one of: none, crop, crop_flip (default 'none')"),
@@ -207,7 +218,7 @@ WRONG_INPUTS = {
         ],
         "The configuration is wrong in 8 places:\n"
         "  data.name = 'minst' is not allowed: set it to one of: mnist, fashion_mnist, usps, "
-        "cifar100, digits "
+        "cifar100, omniglot, digits, synthetic "
         "(default 'mnist')\n"
         "  model.width = 0 is not allowed: set it to an integer >= 1 (default 128)\n"
         "  router.agent = 'dispatcher' is not allowed: set it to one of: per_task, single, "

@@ -14,6 +14,13 @@ from routing_jax import config as config_lib
 from routing_jax.config_fields import FIELDS
 from routing_jax.errors import ConfigError, UserError
 
+SYNTHETIC = {
+    "data__name": "synthetic",
+    "data__tasks": "related_pairs",
+    "model__encoder": "flatten",
+    "reward__final": "negative_loss",
+}
+
 
 def nested(values: dict) -> dict:
     """The values by dotted name, grouped."""
@@ -59,9 +66,14 @@ def test_the_defaults_are_those_of_the_paper_and_the_issue():
             "dir": "",
             "fallback": "digits",
             "cache_dir": "",
+            "num_tasks": None,
             "validation_fraction": 0.0,
+            "label_fraction": 1.0,
+            "image_size": 0,
             "augment": "none",
             "share_images": False,
+            "num_pairs": 4,
+            "relatedness": 0.5,
         },
         "model": {
             "name": "routing_network",
@@ -160,8 +172,48 @@ def test_a_wrong_type_is_told_with_what_is_allowed(name, value, advice):
         ),
         (
             {"data__name": "cifar100", "data__tasks": "superclass", "data__share_images": True},
-            "data.share_images = True and data.tasks = 'superclass' clash: superclass tasks have "
-            "no images in common; set data.share_images to false",
+            "data.share_images = True and data.tasks = 'superclass' clash: these tasks have no "
+            "images in common; set data.share_images to false",
+        ),
+        (
+            {"data__tasks": "alphabet"},
+            "data.tasks = 'alphabet' and data.name = 'mnist' clash: omniglot has alphabet tasks, "
+            "and no other set has them; change one of the two",
+        ),
+        (
+            {"data__name": "omniglot"},
+            "data.tasks = 'one_vs_rest' and data.name = 'omniglot' clash: omniglot has alphabet "
+            "tasks, and no other set has them; change one of the two",
+        ),
+        (
+            {"data__name": "omniglot", "data__tasks": "alphabet", "data__share_images": True},
+            "data.share_images = True and data.tasks = 'alphabet' clash: these tasks have no "
+            "images in common; set data.share_images to false",
+        ),
+        (
+            SYNTHETIC | {"data__tasks": "one_vs_rest"},
+            "data.tasks = 'one_vs_rest' and data.name = 'synthetic' clash: synthetic has "
+            "related_pairs tasks, and no other set has them; change one of the two",
+        ),
+        (
+            SYNTHETIC | {"reward__final": "correctness"},
+            "reward.final = 'correctness' and data.name = 'synthetic' clash: a predicted number is "
+            "not right or wrong; set reward.final to negative_loss",
+        ),
+        (
+            SYNTHETIC | {"model__encoder": "conv4"},
+            "model.encoder = 'conv4' and data.name = 'synthetic' clash: synthetic inputs are "
+            "vectors, not images; set model.encoder to flatten",
+        ),
+        (
+            SYNTHETIC | {"data__augment": "crop"},
+            "data.augment = 'crop' and data.name = 'synthetic' clash: synthetic inputs are "
+            "vectors, not images; set data.augment to none",
+        ),
+        (
+            {"data__name": "digits", "data__image_size": 4},
+            "data.image_size = 4 and data.name = 'digits' clash: only prepared sets are scaled; "
+            "set data.image_size to 0",
         ),
         (
             {"dispatch__strategy": "gather"},
@@ -263,6 +315,8 @@ def test_a_clash_names_the_fields_and_the_way_out(values, line):
 
 def test_valid_combinations_pass():
     config_lib.validate(changed(data__name="cifar100", data__tasks="superclass"))
+    config_lib.validate(changed(data__name="omniglot", data__tasks="alphabet"))
+    config_lib.validate(changed(**SYNTHETIC, data__share_images=True))
     config_lib.validate(changed(dispatch__strategy="gather", router__decision_per="task"))
     config_lib.validate(changed(training__epochs=2, training__steps=None))
     config_lib.validate(changed(reward__rho=1, model__num_blocks=4))

@@ -5,8 +5,10 @@ from dataclasses import dataclass
 import numpy as np
 from ml_collections import ConfigDict
 
-from routing_jax.data import progress, search, sources, tasks
-from routing_jax.data.sources import LabelledImages, Say
+from routing_jax.data import labels, progress, search, sources, synthetic, tasks
+from routing_jax.data.labelled_images import LabelledImages
+from routing_jax.data.sources import Say
+from routing_jax.data.tasks import TaskArrays
 from routing_jax.data.versions import VERSIONS
 from routing_jax.errors import UserError
 from routing_jax.types import MultiTaskData
@@ -24,10 +26,12 @@ class TaskSet:
     """`"test"`, or `"validation"` where a part of the training images is held out."""
     task_names: tuple[str, ...]
     num_classes: int
-    """C, classes of each task."""
+    """C, the most classes that a task has; 1 where a number is predicted."""
     train: MultiTaskData
     test: MultiTaskData
     """What is evaluated on; the held-out images where there are any."""
+    objective: str = "classification"
+    """A name of `objectives.OBJECTIVES`."""
 
     @property
     def num_tasks(self) -> int:
@@ -36,7 +40,7 @@ class TaskSet:
 
     @property
     def image_shape(self) -> tuple[int, ...]:
-        """(height, width, channels)."""
+        """(height, width, channels), or (F,) where inputs are vectors."""
         return self.train.images.shape[1:]
 
 
@@ -48,21 +52,28 @@ def load(data_config: ConfigDict, *, say: Say) -> TaskSet:
       say: receives what a person should read: progress of decoding, the notice of a fallback.
 
     Raises:
-      UserError: the set is nowhere and no fallback is allowed, or it is damaged.
+      UserError: the set is nowhere and no fallback is allowed, it is damaged, it has fewer tasks
+        than are asked for, or a task is left without an example.
     """
     splits, fallback = _splits(data_config, say)
     train, test, evaluated_on = splits["train"], splits["test"], "test"
     if data_config.validation_fraction > 0:
         train, test = hold_out(train, data_config.validation_fraction)
         evaluated_on = "validation"
+    learned = labels.keep_share(_tasks(train, data_config), data_config.label_fraction)
+    tested = _tasks(test, data_config)
+    _require_examples({"training": learned, evaluated_on: tested}, data_config)
+    if not data_config.share_images:
+        learned = labels.without_unlabelled(learned)
     return TaskSet(
         name=train.name,
         embedded_fallback=fallback,
         evaluated_on=evaluated_on,
-        task_names=tasks.task_names(data_config.tasks, train),
-        num_classes=tasks.task_classes(data_config.tasks, train),
-        train=_task_major(train, data_config.tasks),
-        test=_task_major(test, data_config.tasks),
+        task_names=learned.names,
+        num_classes=int(learned.classes.max()),
+        train=_task_major(train, learned),
+        test=_task_major(test, tested),
+        objective=learned.objective,
     )
 
 
@@ -84,13 +95,25 @@ def _splits(data_config: ConfigDict, say: Say) -> tuple[dict[str, LabelledImages
     name = data_config.name
     if name == "digits":
         return sources.embedded_digits(), False
+    if name == "synthetic":
+        made = synthetic.generate(
+            num_pairs=data_config.num_pairs, relatedness=data_config.relatedness
+        )
+        return made, False
     why = ""
     folder = search.find_prepared(name, data_config.dir)
     if folder is None and _may_fall_back(data_config):
         why = _from_network(data_config, say)
         folder = search.find_prepared(name, data_config.dir)
     if folder is not None:
-        return sources.read_prepared(name, folder, cache_dir=data_config.cache_dir, say=say), False
+        read = sources.read_prepared(
+            name,
+            folder,
+            cache_dir=data_config.cache_dir,
+            say=say,
+            image_size=data_config.image_size,
+        )
+        return read, False
     advice = _advice(name, data_config.dir, why)
     if not _may_fall_back(data_config):
         raise UserError(advice)
@@ -128,6 +151,44 @@ def _advice(name: str, data_dir: str, why: str) -> str:
     )
 
 
-def _task_major(images: LabelledImages, kind: str) -> MultiTaskData:
-    arrays = tasks.TASKS[kind](images)
-    return MultiTaskData(images.images, arrays.index, arrays.labels, arrays.sizes)
+def _tasks(images: LabelledImages, data_config: ConfigDict) -> TaskArrays:
+    """The tasks of a split, as many as are asked for."""
+    arrays = tasks.TASKS[data_config.tasks](images)
+    exist, wanted = len(arrays.names), data_config.num_tasks
+    if wanted is not None and wanted > exist:
+        raise UserError(
+            f"data.num_tasks = {wanted}, but data.name = {images.name} with data.tasks = "
+            f"{data_config.tasks} has {exist} tasks: set data.num_tasks to at most {exist}, or to "
+            "None for all."
+        )
+    return arrays.first(wanted or exist)
+
+
+def _require_examples(splits: dict[str, TaskArrays], data_config: ConfigDict) -> None:
+    """Refuses a task that cannot be learned, or not be evaluated."""
+    for split, arrays in splits.items():
+        counts = labels.is_counted(arrays.labels, arrays.sizes).sum(1)
+        empty = [name for name, count in zip(arrays.names, counts, strict=True) if not count]
+        if empty:
+            raise UserError(
+                f"{len(empty)} of {len(counts)} tasks have no labelled {split} example: "
+                f"{', '.join(empty[:3])}{' ...' if empty[3:] else ''}. Raise data.label_fraction "
+                f"(now {data_config.label_fraction:g}), change data.validation_fraction (now "
+                f"{data_config.validation_fraction:g}), or leave the tasks out by data.num_tasks "
+                f"(now {data_config.num_tasks})."
+            )
+
+
+def _task_major(images: LabelledImages, arrays: TaskArrays) -> MultiTaskData:
+    """The arrays of training, without the images that no task uses."""
+    used = np.zeros(images.labels.size, bool)
+    for row, size in zip(arrays.index, arrays.sizes, strict=True):
+        used[row[:size]] = True
+    pixels, index = images.images, arrays.index
+    if not used.all():
+        pixels = pixels[used]
+        # Padding points to an image too; the first one is as good as any.
+        index = np.where(used, np.cumsum(used) - 1, 0).astype(np.int32)[index]
+    uneven = (arrays.classes < arrays.classes.max()).any()
+    classes = arrays.classes if uneven else None
+    return MultiTaskData(pixels, index, arrays.labels, arrays.sizes, classes)

@@ -9,6 +9,7 @@ single run.
 import jax
 import jax.numpy as jnp
 
+from routing_jax.data.labels import is_labelled
 from routing_jax.types import Batch, MultiTaskData
 
 _ROUNDS = 6
@@ -31,7 +32,8 @@ def draw_batch(
       shared: all tasks take the same images; their rows of `data.index` must be equal.
 
     Returns:
-      A batch with images [T, n, ...], or [1, n, ...] if `shared`.
+      A batch with images [T, n, ...], or [1, n, ...] if `shared`; weights tell which examples have
+      a label.
     """
     positions = step * examples + jnp.arange(examples, dtype=jnp.int32)
     rows = 1 if shared else data.index.shape[0]
@@ -39,7 +41,14 @@ def draw_batch(
     drawn = jax.vmap(_stream, (0, 0, None))(keys, data.sizes[:rows], positions)
     image_rows = jnp.take_along_axis(data.index[:rows], drawn, axis=1)
     drawn = jnp.broadcast_to(drawn, (data.index.shape[0], examples))
-    return Batch(data.images[image_rows], jnp.take_along_axis(data.labels, drawn, axis=1))
+    labels = jnp.take_along_axis(data.labels, drawn, axis=1)
+    labelled = is_labelled(labels)
+    return Batch(
+        data.images[image_rows],
+        jnp.where(labelled, labels, jnp.zeros_like(labels)),
+        labelled.astype(jnp.float32),
+        data.classes,
+    )
 
 
 def _stream(key: jax.Array, size: jax.Array, positions: jax.Array) -> jax.Array:

@@ -6,8 +6,10 @@ from pathlib import Path
 
 import numpy as np
 
-from routing_jax.data import cache
+from routing_jax.data import cache, omniglot
+from routing_jax.data.labelled_images import LabelledImages
 from routing_jax.data.prepared import open_prepared
+from routing_jax.data.resizing import downsized
 from routing_jax.errors import UserError
 
 SPLITS = ("train", "test")
@@ -18,30 +20,13 @@ Say = Callable[[str], None]
 
 
 @dataclass(frozen=True)
-class LabelledImages:
-    """One split of a labelled image set."""
-
-    name: str
-    images: np.ndarray
-    """uint8 [M, height, width, channels]; may be memory-mapped."""
-    labels: np.ndarray
-    """int32 [M]."""
-    class_names: tuple[str, ...]
-    superclass_of_class: np.ndarray | None = None
-    """int32, the superclass of each class (-1 for a class without images), if there are any."""
-    superclass_names: tuple[str, ...] = ()
-
-    def subset(self, rows: np.ndarray) -> "LabelledImages":
-        """The images at `rows` (int [M'])."""
-        return replace(self, images=self.images[rows], labels=self.labels[rows])
-
-
-@dataclass(frozen=True)
 class _Features:
     """Which features of a TFDS set hold what."""
 
     label: str = "label"
     superclass: str | None = None
+    ink_on_paper: bool = False
+    """Grey images stored as RGB, dark on white; they are read as one channel, bright on black."""
 
 
 _TFDS_SETS = {
@@ -49,11 +34,12 @@ _TFDS_SETS = {
     "fashion_mnist": _Features(),
     "usps": _Features(),
     "cifar100": _Features("label", "coarse_label"),
+    "omniglot": _Features("label", "alphabet", ink_on_paper=True),
 }
 
 
 def read_prepared(
-    name: str, folder: Path, *, cache_dir: str, say: Say
+    name: str, folder: Path, *, cache_dir: str, say: Say, image_size: int = 0
 ) -> dict[str, LabelledImages]:
     """Reads a prepared TFDS set; decoded arrays come memory-mapped from the cache if they can.
 
@@ -62,19 +48,20 @@ def read_prepared(
       folder: the version directory, as `search.find_prepared` returns it.
       cache_dir: directory of the decoded arrays; "" for the user's cache directory.
       say: receives progress lines while the set is decoded.
+      image_size: side of the images in pixels, no more than they have; 0 leaves them as stored.
 
     Returns:
-      The splits "train" and "test".
+      The splits "train" and "test". Omniglot's are drawings of all alphabets; see `omniglot`.
 
     Raises:
-      UserError: the set is damaged, incomplete, closed, or has other features.
+      UserError: the set is damaged, incomplete, closed, or has other features or smaller images.
     """
     _require_readable(folder)
-    key = cache.fingerprint(name, folder)
+    key = cache.fingerprint(name, folder) + (f"-{image_size}" if image_size else "")
     stored = cache.load(cache_dir, key)
     if stored is None or stored.keys() != _stored_names(name):
         try:
-            stored = _decode(name, folder, say)
+            stored = _decode(name, folder, say, image_size)
         except (UserError, ImportError):  # an ImportError is a fault of the installation
             raise
         except Exception as error:  # the readers raise anything from KeyError to SystemError
@@ -84,7 +71,8 @@ def read_prepared(
                 "another --config.data.dir."
             ) from error
         stored = cache.save(cache_dir, key, stored, say)
-    return {split: _labelled(name, folder, stored, split) for split in SPLITS}
+    splits = {split: _labelled(name, folder, stored, split) for split in SPLITS}
+    return omniglot.by_drawing(splits) if name == "omniglot" else splits
 
 
 def embedded_digits() -> dict[str, LabelledImages]:
@@ -132,7 +120,7 @@ def _stored_names(name: str) -> set[str]:
     return {f"{split}_{column}" for split in SPLITS for column in _columns(name)}
 
 
-def _decode(name: str, folder: Path, say: Say) -> dict[str, np.ndarray]:
+def _decode(name: str, folder: Path, say: Say, image_size: int) -> dict[str, np.ndarray]:
     """Decodes both splits into plain arrays, named as the cache stores them."""
     columns = _columns(name)
     builder = open_prepared(folder)
@@ -142,7 +130,10 @@ def _decode(name: str, folder: Path, say: Say) -> dict[str, np.ndarray]:
         parts: dict[str, list[np.ndarray]] = {column: [] for column in columns}
         for examples, done in _slices(source):
             for column, feature in columns.items():
-                parts[column].append(np.stack([example[feature] for example in examples]))
+                values = np.stack([example[feature] for example in examples])
+                if column == "images":
+                    values = _as_read(values, _TFDS_SETS[name], image_size)
+                parts[column].append(values)
             if done % 10_000 == 0 or done == len(source):
                 say(f"decoding {name} {split}: {done:,} of {len(source):,} images")
         arrays |= {f"{split}_{column}": np.concatenate(part) for column, part in parts.items()}
@@ -150,6 +141,13 @@ def _decode(name: str, folder: Path, say: Say) -> dict[str, np.ndarray]:
         key: value if key.endswith("_images") else value.astype(np.int32)
         for key, value in arrays.items()
     }
+
+
+def _as_read(images: np.ndarray, features: _Features, image_size: int) -> np.ndarray:
+    """Images as they are kept."""
+    if features.ink_on_paper:
+        images = 255 - images[..., :1]
+    return downsized(images, image_size) if image_size else images
 
 
 def _slices(source: object) -> Iterator[tuple[list[dict[str, np.ndarray]], int]]:

@@ -1,23 +1,41 @@
 """Task construction: from one labelled image set to many tasks over stored-once images."""
 
+import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
-from routing_jax.data.sources import LabelledImages
+from routing_jax.data.labelled_images import LabelledImages
 
 
 @dataclass(frozen=True)
 class TaskArrays:
-    """The examples of every task of one split, as NumPy arrays (see `types.MultiTaskData`)."""
+    """The tasks of one split, and their examples as NumPy arrays (see `types.MultiTaskData`)."""
 
+    names: tuple[str, ...]
     index: np.ndarray
     """int32 [T, N]."""
     labels: np.ndarray
-    """int32 [T, N]."""
+    """int32 or float32 [T, N]."""
     sizes: np.ndarray
     """int32 [T]."""
+    classes: np.ndarray
+    """int32 [T], classes of each task; 1 where it predicts a number."""
+    objective: str = "classification"
+    """A name of `objectives.OBJECTIVES`."""
+
+    def first(self, count: int) -> "TaskArrays":
+        """The first `count` tasks."""
+        longest = int(self.sizes[:count].max())
+        return dataclasses.replace(
+            self,
+            names=self.names[:count],
+            index=self.index[:count, :longest],
+            labels=self.labels[:count, :longest],
+            sizes=self.sizes[:count],
+            classes=self.classes[:count],
+        )
 
 
 def one_vs_rest(images: LabelledImages) -> TaskArrays:
@@ -28,8 +46,13 @@ def one_vs_rest(images: LabelledImages) -> TaskArrays:
     """
     classes = np.arange(len(images.class_names), dtype=np.int32)
     labels = (images.labels[None, :] == classes[:, None]).astype(np.int32)
-    index = np.broadcast_to(np.arange(images.labels.size, dtype=np.int32), labels.shape)
-    return TaskArrays(index, labels, np.full(classes.size, images.labels.size, np.int32))
+    return TaskArrays(
+        names=tuple(f"{name} or not" for name in images.class_names),
+        index=_every_image(labels),
+        labels=labels,
+        sizes=np.full(classes.size, images.labels.size, np.int32),
+        classes=np.full(classes.size, 2, np.int32),
+    )
 
 
 def superclass(images: LabelledImages) -> TaskArrays:
@@ -37,7 +60,8 @@ def superclass(images: LabelledImages) -> TaskArrays:
 
     CIFAR-MTL of Rosenbaum et al. 2018. The rank of the fine label among the fine labels of its
     superclass is the class, so all classes of a task stay distinct (fine label modulo five, as in
-    the authors' code, makes them collide).
+    the authors' code, makes them collide). Tasks may have unequal numbers of images and classes, as
+    the alphabets of Omniglot have.
     """
     if images.superclass_of_class is None:
         raise ValueError(f"{images.name} has no superclasses; use data.tasks=one_vs_rest")
@@ -45,41 +69,57 @@ def superclass(images: LabelledImages) -> TaskArrays:
     rows = [np.flatnonzero(group == task) for task in range(len(images.superclass_names))]
     rank = _rank_in_superclass(images.superclass_of_class)
     return TaskArrays(
-        _padded(rows),
-        _padded([rank[images.labels[row]] for row in rows]),
-        np.array([row.size for row in rows], np.int32),
+        names=images.superclass_names,
+        index=padded([row.astype(np.int32) for row in rows]),
+        labels=padded([rank[images.labels[row]] for row in rows]),
+        sizes=np.array([row.size for row in rows], np.int32),
+        classes=_classes_of_superclass(images),
     )
 
 
-def _rank_in_superclass(superclass_of_class: np.ndarray) -> np.ndarray:
-    """The number of each class among the classes of its superclass: int [classes]."""
-    same = superclass_of_class[:, None] == superclass_of_class[None, :]
-    return np.tril(same, -1).sum(1)
+def related_pairs(inputs: LabelledImages) -> TaskArrays:
+    """One regression task per target over the same inputs; see `synthetic`."""
+    labels = np.ascontiguousarray(inputs.targets.T)
+    tasks, examples = labels.shape
+    return TaskArrays(
+        names=inputs.class_names,
+        index=_every_image(labels),
+        labels=labels,
+        sizes=np.full(tasks, examples, np.int32),
+        classes=np.ones(tasks, np.int32),
+        objective="regression",
+    )
 
 
 TASKS: dict[str, Callable[[LabelledImages], TaskArrays]] = {
     "one_vs_rest": one_vs_rest,
     "superclass": superclass,
+    "alphabet": superclass,
+    "related_pairs": related_pairs,
 }
 
 
-def task_names(kind: str, images: LabelledImages) -> tuple[str, ...]:
-    """Names of the tasks, in task order."""
-    if kind == "superclass":
-        return images.superclass_names
-    return tuple(f"{name} or not" for name in images.class_names)
-
-
-def task_classes(kind: str, images: LabelledImages) -> int:
-    """C, the classes of each task."""
-    if kind == "superclass":
-        return int(np.bincount(images.superclass_of_class + 1)[1:].max())
-    return 2
-
-
-def _padded(rows: list[np.ndarray]) -> np.ndarray:
-    """Rows of unequal length as one int32 array [T, N], zeros behind the shorter ones."""
-    out = np.zeros((len(rows), max(row.size for row in rows)), np.int32)
+def padded(rows: list[np.ndarray]) -> np.ndarray:
+    """Rows of unequal length as one array [T, N], zeros behind the shorter ones."""
+    out = np.zeros((len(rows), max(row.size for row in rows)), rows[0].dtype)
     for task, row in enumerate(rows):
         out[task, : row.size] = row
     return out
+
+
+def _every_image(labels: np.ndarray) -> np.ndarray:
+    """The index of tasks that all have all images, for labels [T, M]: int32 [T, M]."""
+    return np.broadcast_to(np.arange(labels.shape[1], dtype=np.int32), labels.shape)
+
+
+def _rank_in_superclass(superclass_of_class: np.ndarray) -> np.ndarray:
+    """The number of each class among the classes of its superclass: int32 [classes]."""
+    same = superclass_of_class[:, None] == superclass_of_class[None, :]
+    return np.tril(same, -1).sum(1).astype(np.int32)
+
+
+def _classes_of_superclass(images: LabelledImages) -> np.ndarray:
+    """int32 [superclasses]; the same for every part of a set."""
+    superclasses = len(images.superclass_names)
+    counts = np.bincount(images.superclass_of_class + 1, minlength=superclasses + 1)
+    return counts[1:].astype(np.int32)

@@ -45,14 +45,15 @@ class ConvEncoder(nn.Module):
 
 
 class FlattenEncoder(nn.Module):
-    """No encoder: the pixels as a vector."""
+    """No encoder: the pixels as a vector, or vectors as they are."""
 
     dtype: jnp.dtype = jnp.float32
 
     def __call__(self, images: jax.Array, *, train: bool) -> jax.Array:
-        """uint8 [B, ...] to `dtype` [B, F]; `train` changes nothing."""
+        """uint8 or float32 [B, ...] to `dtype` [B, F]; `train` changes nothing."""
         del train
-        return unit_range(images, self.dtype).reshape(images.shape[0], -1)
+        x = unit_range(images, self.dtype) if images.dtype == jnp.uint8 else images
+        return x.astype(self.dtype).reshape(images.shape[0], -1)
 
 
 def unit_range(images: jax.Array, dtype: jnp.dtype) -> jax.Array:

@@ -23,7 +23,9 @@ class DataShape(NamedTuple):
     num_classes: int
     """C."""
     image: tuple[int, ...]
-    """(height, width, channels)."""
+    """(height, width, channels), or (F,) where inputs are vectors."""
+    objective: str = "classification"
+    """A name of `objectives.OBJECTIVES`; models do not look at it."""
 
 
 class _Layer(NamedTuple):

@@ -10,25 +10,28 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator
 
 from routing_jax.reporting.figure_style import line_look, new_figure, save, tidy
-from routing_jax.reporting.formats import percent
+from routing_jax.reporting.formats import measured
 from routing_jax.reporting.routing_file import Routing
 
+LOSSES = {"accuracy": "cross-entropy (nats, mean over tasks)"}
+"""What the training loss is, by the first metric of the test."""
 FEW_POINTS = 30
 """Up to here each point of a line gets a marker."""
 
 
 def draw_learning_curves(results: dict[str, Any], figures_dir: Path) -> Path:
-    """Draws training loss on the left, accuracies on the right; returns the PNG's path."""
+    """Draws training loss on the left, test metrics on the right; returns the PNG's path."""
     figure = new_figure(results, about="Learning curves", width=9.5, height=4.2)
-    loss_axes, accuracy_axes = figure.subplots(1, 2)
+    loss_axes, metric_axes = figure.subplots(1, 2)
     loss = _of_seeds(results, "train_loss")
     _draw_line(loss_axes, results, loss, label="training loss", index=0)
     if _spans_a_decade(loss):
         _scale_by_logarithm(loss_axes)
-    loss_axes.set_ylabel("cross-entropy (nats, mean over tasks)")
-    _draw_accuracies(accuracy_axes, results)
+    first = next(iter(results["test"]))
+    loss_axes.set_ylabel(LOSSES.get(first, f"{first} (mean over tasks)"))
+    _draw_metrics(metric_axes, results)
     loss_axes.legend(fontsize=8)
-    for axes in (loss_axes, accuracy_axes):
+    for axes in (loss_axes, metric_axes):
         _finish(axes, results)
     _explain_band(figure, results)
     return save(figure, figures_dir / "learning_curves.png")
@@ -53,13 +56,18 @@ def draw_policy_entropy(results: dict[str, Any], routing: Routing, figures_dir: 
     return save(figure, figures_dir / "policy_entropy.png")
 
 
-def _draw_accuracies(axes: Axes, results: dict[str, Any]) -> None:
-    for i, name in enumerate(("accuracy", "balanced_accuracy")):
+def _draw_metrics(axes: Axes, results: dict[str, Any]) -> None:
+    """The test metrics; all are accuracies or none is."""
+    names = list(results["test"])
+    accuracies = names[0].endswith("accuracy")
+    for i, name in enumerate(names):
         values = _of_seeds(results, f"test_{name}")
-        label = f"{name.replace('_', ' ')}, {percent(float(values[:, -1].mean()))} at the end"
-        _draw_line(axes, results, 100 * values, label=label, index=i)
-    evaluated_on = results["dataset"]["evaluated_on"]
-    axes.set_ylabel(f"{evaluated_on} accuracy (%, mean over tasks)")
+        label = (
+            f"{name.replace('_', ' ')}, {measured(name, float(values[:, -1].mean()))} at the end"
+        )
+        _draw_line(axes, results, 100 * values if accuracies else values, label=label, index=i)
+    evaluated_on, unit = results["dataset"]["evaluated_on"], "%, " if accuracies else ""
+    axes.set_ylabel(f"{evaluated_on} {names[0]} ({unit}mean over tasks)")
     axes.legend(fontsize=8)
 
 

@@ -17,6 +17,11 @@ def figure(value: float | None) -> str:
     return f"{_number(value):.3g}"
 
 
+def measured(metric: str, value: float | None) -> str:
+    """A value of a metric: a percentage where it is an accuracy, else a plain number."""
+    return percent(value) if metric.endswith("accuracy") else figure(value)
+
+
 def rate(per_second: float | None) -> str:
     """A rate without its unit: "12,345" from ten on, "3.2" below, "nan"."""
     value = _number(per_second)

@@ -1,6 +1,6 @@
 """How one state of the training is written: a live line that fits the terminal, or a log line."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from time import monotonic
 
@@ -11,7 +11,7 @@ from rich.segment import Segment
 from rich.spinner import Spinner
 from rich.text import Text
 
-from routing_jax.reporting.formats import clock, joined, percent, rate, short_rate
+from routing_jax.reporting.formats import clock, joined, measured, rate, short_rate
 
 SHORTEST_BAR = 5
 LONGEST_BAR = 40
@@ -24,8 +24,8 @@ class ProgressReport:
     Attributes:
         step: steps done, counted from the beginning of the run.
         loss: training loss, mean over tasks.
-        accuracy: training accuracy, a fraction, mean over tasks.
-        test_accuracy: newest test accuracy, a fraction, mean over tasks; None before the first.
+        metrics: of the training batches by name, means over tasks; the first one is shown.
+        test_metrics: the newest on the test set, likewise; empty before the first evaluation.
         policy_entropy: in nats, mean over tasks and depths.
         blocks_used: how many different blocks the greedy routes use, per depth.
         examples_per_second: training examples of all tasks together.
@@ -34,8 +34,8 @@ class ProgressReport:
 
     step: int
     loss: float
-    accuracy: float
-    test_accuracy: float | None
+    metrics: Mapping[str, float]
+    test_metrics: Mapping[str, float]
     policy_entropy: float
     blocks_used: tuple[int, ...]
     examples_per_second: float
@@ -87,10 +87,10 @@ class Phase:
 def log_line(report: ProgressReport, *, total_steps: int) -> str:
     """The report as a line of a log that explains itself."""
     done = 100 * report.step / max(total_steps, 1)
-    fields = [f"loss {report.loss:z.4f}", f"accuracy {percent(report.accuracy)}"]
-    if report.test_accuracy is not None:
-        fields.append(f"test accuracy {percent(report.test_accuracy)}")
-    fields += [
+    fields = [
+        f"loss {report.loss:z.4f}",
+        *(f"{name} {value}" for name, value in _first(report.metrics)),
+        *(f"test {name} {value}" for name, value in _first(report.test_metrics)),
         f"policy entropy {report.policy_entropy:z.2f} nats",
         f"blocks used {joined(report.blocks_used)}",
         f"{rate(report.examples_per_second)} examples/s",
@@ -118,23 +118,36 @@ def _count(step: str, total: str) -> str:
 
 
 def _worded(report: ProgressReport) -> list[str]:
-    test = "" if report.test_accuracy is None else f" (test {percent(report.test_accuracy)})"
     return [
         f"{clock(report.seconds_left)} left",
         f"loss {report.loss:z.3f}",
-        f"accuracy {percent(report.accuracy)}{test}",
+        *_worded_metric(report),
         f"entropy {report.policy_entropy:z.2f} nats",
         f"blocks {joined(report.blocks_used)}",
         f"{rate(report.examples_per_second)} examples/s",
     ]
 
 
+def _worded_metric(report: ProgressReport) -> list[str]:
+    """The first metric as "accuracy 94.1 % (test 93.0 %)", or as much of it as there is."""
+    trained, tested = _first(report.metrics), _first(report.test_metrics)
+    if not trained:
+        return [f"test {name} {value}" for name, value in tested]
+    behind = "".join(f" (test {value})" for _, value in tested)
+    return [f"{name} {value}{behind}" for name, value in trained]
+
+
+def _first(metrics: Mapping[str, float]) -> list[tuple[str, str]]:
+    """The first metric, if there is any, and its value in words."""
+    return [(name, measured(name, value)) for name, value in list(metrics.items())[:1]]
+
+
 def _ever_shorter(report: ProgressReport) -> Iterator[list[str]]:
     """The fields in short words, then without what can be spared, then with fewer and fewer."""
-    test = [] if report.test_accuracy is None else [f"test {100 * report.test_accuracy:.1f}%"]
+    test = [f"test {_short(value)}" for _, value in _first(report.test_metrics)]
     entropy = f"{report.policy_entropy:z.2f}"
     first = [f"{clock(report.seconds_left)} left", f"loss {report.loss:z.3f}"]
-    first.append(f"acc {100 * report.accuracy:.1f}%")
+    first += [f"{name[:3]} {_short(value)}" for name, value in _first(report.metrics)]
     last = [
         f"blocks {joined(report.blocks_used)}",
         f"{short_rate(report.examples_per_second)} ex/s",
@@ -143,3 +156,7 @@ def _ever_shorter(report: ProgressReport) -> Iterator[list[str]]:
     fields = [*first, f"H {entropy}", *last]
     for kept in range(len(fields), 0, -1):
         yield fields[:kept]
+
+
+def _short(value: str) -> str:
+    return value.replace(" %", "%")

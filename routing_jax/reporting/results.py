@@ -65,8 +65,8 @@ class RunRecord:
         tasks: names of the T tasks.
         seeds: the S seeds.
         test: [S, T] per metric, of the final evaluation; accuracies are fractions.
-        curve: [S][i], entries with step, epoch, train_loss, test_accuracy,
-            test_balanced_accuracy, policy_entropy_per_depth [D] and blocks_used_per_depth [D].
+        curve: [S][i], entries with step, epoch, train_loss, policy_entropy_per_depth [D],
+            blocks_used_per_depth [D] and the mean of each metric, as test_accuracy.
         routing_map: [S, T, D] greedy blocks, PASS = -1; None where routes are mixtures.
         seconds: where the time went.
         examples_per_second: training examples of all tasks and seeds, over `seconds.train`.

@@ -9,8 +9,8 @@ from routing_jax.reporting.formats import (
     duration,
     figure,
     heading,
+    measured,
     mebibytes,
-    percent,
     rate,
     route,
 )
@@ -42,7 +42,7 @@ def task_table(results: dict[str, Any]) -> Table:
     if routing_map is not None:
         table.add_column("route")
     for i, task in enumerate(results["tasks"]):
-        values = [_value(name, metric["per_task"][i]) for name, metric in metrics.items()]
+        values = [measured(name, metric["per_task"][i]) for name, metric in metrics.items()]
         table.add_row(task, *values, *([] if routing_map is None else [route(routing_map[0][i])]))
     table.add_section()
     table.add_row("mean", *(_mean(name, metric) for name, metric in metrics.items()), style="bold")
@@ -68,7 +68,7 @@ def written_files(workdir: Workdir) -> list[str]:
     """A line for each thing found in the work directory: where it is and what it is."""
     contents = {
         workdir.config_path: "resolved configuration",
-        workdir.results_path: "test accuracies, routes, times, versions",
+        workdir.results_path: "test metrics, routes, times, versions",
         workdir.routing_path: "routing probabilities over training",
         workdir.metrics_path: "metrics, one JSON line a record",
         workdir.tensorboard_dir: "the same for TensorBoard",
@@ -94,11 +94,7 @@ def _caption(results: dict[str, Any]) -> str | None:
 def _mean(name: str, metric: dict[str, Any]) -> str:
     mean, error = metric["mean"], metric["stderr"]
     if mean is None or error is None:
-        return _value(name, mean)
+        return measured(name, mean)
     if name.endswith("accuracy"):
         return f"{100 * mean:.2f} ± {100 * error:.2f} %"
     return f"{figure(mean)} ± {figure(error)}"
-
-
-def _value(metric_name: str, value: float | None) -> str:
-    return percent(value) if metric_name.endswith("accuracy") else figure(value)

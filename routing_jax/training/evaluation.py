@@ -6,7 +6,9 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from routing_jax.data.labels import is_counted
 from routing_jax.models.routing_network import RoutingNetwork
+from routing_jax.objectives import Objective, offered
 from routing_jax.types import MultiTaskData, Params
 
 _IMAGES_AT_ONCE = 250
@@ -18,10 +20,8 @@ _EXAMPLES_AT_ONCE = 1000
 class Evaluation(NamedTuple):
     """Results on one split."""
 
-    accuracy: jax.Array
-    """float32 [T]."""
-    balanced_accuracy: jax.Array
-    """float32 [T], the mean over the classes that occur of the recall."""
+    metrics: dict[str, jax.Array]
+    """float32 [T] each, by name; see `objectives`."""
     routing: jax.Array
     """float32 [T, D, A], routing probabilities, mean over the examples of a task."""
     greedy: jax.Array
@@ -29,27 +29,29 @@ class Evaluation(NamedTuple):
 
 
 def evaluate(
-    model: RoutingNetwork, variables: dict[str, Params], data: MultiTaskData, *, num_classes: int
+    model: RoutingNetwork,
+    variables: dict[str, Params],
+    data: MultiTaskData,
+    *,
+    num_classes: int,
+    objective: Objective,
 ) -> Evaluation:
-    """Evaluates a model on all examples of a split.
+    """Evaluates a model on all examples of a split that have a label.
 
     Args:
       model: the network.
       variables: its parameters and running averages.
       data: the split.
       num_classes: C.
+      objective: of the tasks.
     """
-    answers = _answers(model, variables, data)
-    valid = jnp.arange(data.labels.shape[1])[None, :] < data.sizes[:, None]
-    of_class = jax.nn.one_hot(data.labels, num_classes, dtype=bool) & valid[..., None]
-    total = of_class.sum(1).astype(jnp.float32)
-    right = answers.classes == data.labels
-    correct = (of_class & right[..., None]).sum(1).astype(jnp.float32)
-    recall = correct / jnp.maximum(total, 1)
+    answers = _answers(model, variables, data, objective)
+    counted = is_counted(data.labels, data.sizes)
     sizes = data.sizes.astype(jnp.float32)[:, None, None]
     return Evaluation(
-        accuracy=correct.sum(1) / total.sum(1),
-        balanced_accuracy=recall.sum(1) / (total > 0).sum(1).astype(jnp.float32),
+        metrics=objective.test_metrics(
+            answers.predicted, data.labels, counted, num_classes=num_classes
+        ),
         routing=answers.probabilities / sizes,
         greedy=answers.taken.argmax(-1).astype(jnp.int32),
     )
@@ -58,15 +60,20 @@ def evaluate(
 class _Answers(NamedTuple):
     """What a model says to a split."""
 
-    classes: jax.Array
-    """int32 [T, N], predicted."""
+    predicted: jax.Array
+    """Classes or numbers, [T, N]."""
     probabilities: jax.Array
     """float32 [T, D, A], sums over the examples of each task."""
     taken: jax.Array
     """float32 [T, D, A], how many examples took each action."""
 
 
-def _answers(model: RoutingNetwork, variables: dict[str, Params], data: MultiTaskData) -> _Answers:
+def _answers(
+    model: RoutingNetwork,
+    variables: dict[str, Params],
+    data: MultiTaskData,
+    objective: Objective,
+) -> _Answers:
     def encode(image: jax.Array) -> jax.Array:
         return model.apply(variables, image[None], train=False, method="encode")[0]
 
@@ -76,18 +83,17 @@ def _answers(model: RoutingNetwork, variables: dict[str, Params], data: MultiTas
         rows, valid = chunk  # [T, m]
         routed = model.apply(variables, features[rows], method="route")
         weights = valid.astype(jnp.float32)[..., None, None]
-        actions = routed.decisions.actions
-        taken = jax.nn.one_hot(actions, routed.probabilities.shape[-1])
+        taken = jax.nn.one_hot(routed.decisions.actions, routed.probabilities.shape[-1])
         return _Answers(
-            routed.logits.argmax(-1),
+            objective.predict(offered(routed.logits, data.classes)),
             (weights * routed.probabilities).sum(1),
             (weights * taken).sum(1),
         )
 
     answers = jax.lax.map(answer, _chunks(data))
-    classes = jnp.moveaxis(answers.classes, 0, 1).reshape(data.index.shape[0], -1)
+    predicted = jnp.moveaxis(answers.predicted, 0, 1).reshape(data.index.shape[0], -1)
     return _Answers(
-        classes[:, : data.index.shape[1]], answers.probabilities.sum(0), answers.taken.sum(0)
+        predicted[:, : data.index.shape[1]], answers.probabilities.sum(0), answers.taken.sum(0)
     )
 
 

@@ -108,7 +108,7 @@ def _train(
     run: Run, state: TrainState, advance: "_Advance", outputs: Outputs, stops: Stops
 ) -> Outcome:
     """Segment by segment."""
-    pace, step, report, tested = Pace(), int(state.step), None, None
+    pace, step, report, tested = Pace(), int(state.step), None, {}
     while step < run.schedule.total and stops.received is None:
         length = pace.next_length(run.schedule.steps_to_halt(step))
         state, report, seconds = advance(state, steps=length)
@@ -122,7 +122,7 @@ def _train(
             pace.evaluated(seconds)
             outputs.stopwatch.evaluated(seconds)
             outputs.writer.write(step, _record(run, report))
-            tested = float(report.evaluation.accuracy.mean())
+            tested = report.evaluation.metrics
         if pace.seconds_per_step is not None:
             outputs.progress.update(_progress_report(run, report, pace, tested))
         if run.schedule.saves(step):
@@ -188,13 +188,13 @@ def _require_finite(run: Run, report: SegmentReport, checkpoints: Checkpoints) -
 
 
 def _progress_report(
-    run: Run, report: SegmentReport, pace: Pace, test_accuracy: float | None
+    run: Run, report: SegmentReport, pace: Pace, tested: dict[str, np.ndarray]
 ) -> ProgressReport:
     return ProgressReport(
         step=int(report.step),
         loss=float(report.train_loss),
-        accuracy=float(report.train_accuracy),
-        test_accuracy=test_accuracy,
+        metrics={name: float(value) for name, value in report.train_metrics.items()},
+        test_metrics={name: float(values.mean()) for name, values in tested.items()},
         policy_entropy=float(report.policy_entropy.mean()),
         blocks_used=tuple(report.blocks_used.tolist()),
         examples_per_second=run.task_examples / pace.seconds_per_step,
@@ -207,9 +207,8 @@ def _record(run: Run, report: SegmentReport) -> dict[str, object]:
     return {
         "epoch": run.epochs(int(report.step)),
         "train_loss": report.train_loss,
-        "train_accuracy": report.train_accuracy,
-        "test_accuracy": report.evaluation.accuracy.mean(),
-        "test_balanced_accuracy": report.evaluation.balanced_accuracy.mean(),
+        **{f"train_{name}": value for name, value in report.train_metrics.items()},
+        **{f"test_{name}": v.mean() for name, v in report.evaluation.metrics.items()},
         "policy_entropy_per_depth": report.policy_entropy,
         "blocks_used_per_depth": report.blocks_used,
     }

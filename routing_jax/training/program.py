@@ -11,6 +11,7 @@ from ml_collections import ConfigDict
 from routing_jax.data.sampling import draw_batch
 from routing_jax.models.factory import DataShape, make_model
 from routing_jax.models.routing_network import RoutingNetwork
+from routing_jax.objectives import OBJECTIVES, Objective
 from routing_jax.rl.rewards import empty_usage
 from routing_jax.training.evaluation import Evaluation, evaluate
 from routing_jax.training.optimizers import make_optimizer
@@ -37,9 +38,9 @@ class SegmentReport(NamedTuple):
     finite: jax.Array
     """bool, whether all parameters are finite."""
     train_loss: jax.Array
-    """Mean cross-entropy in nats since the last evaluation."""
-    train_accuracy: jax.Array
-    """Mean over tasks since the last evaluation, along sampled routes."""
+    """Mean loss since the last evaluation; cross-entropies are in nats."""
+    train_metrics: dict[str, jax.Array]
+    """Means over tasks since the last evaluation, along sampled routes."""
     policy_entropy: jax.Array
     """float32 [D], nats, mean over the last batch."""
     blocks_used: jax.Array
@@ -63,6 +64,11 @@ class Program:
     shape: DataShape
     total_steps: int
 
+    @property
+    def objective(self) -> Objective:
+        """What the tasks ask for."""
+        return OBJECTIVES[self.shape.objective]
+
     def init(self, hyper: Hyperparams, train: MultiTaskData) -> TrainState:
         """The state before the first step."""
         keys = make_keys(hyper.seed)
@@ -83,7 +89,7 @@ class Program:
             optimizer=self._optimizer(model, hyper).init(variables["params"]),
             usage=empty_usage(len(model.bank_of_depth), self._usage_window),
             routing=routing,
-            tally=empty_tally(),
+            tally=empty_tally(self.objective.no_metrics()),
             snapshots=empty_snapshots(routing.probabilities),
         )
 
@@ -105,7 +111,14 @@ class Program:
 
         def one_step(_: jax.Array, before: TrainState) -> TrainState:
             return train_step(
-                self.config, model, optimizer, hyper, before, train, total_steps=self.total_steps
+                self.config,
+                model,
+                optimizer,
+                self.objective,
+                hyper,
+                before,
+                train,
+                total_steps=self.total_steps,
             )
 
         state = jax.lax.fori_loop(0, steps, one_step, state)
@@ -116,15 +129,20 @@ class Program:
         )
         tally, snapshots = jax.tree.map(
             lambda new, old: jnp.where(evaluate_now, new, old),
-            (empty_tally(), snapshots),
+            (empty_tally(self.objective.no_metrics()), snapshots),
             (state.tally, state.snapshots),
         )
         return state._replace(tally=tally, snapshots=snapshots), report
 
     def evaluate(self, state: TrainState, hyper: Hyperparams, test: MultiTaskData) -> Evaluation:
         """Evaluates the model of `state` on `test`."""
-        variables = variables_of(state)
-        return evaluate(self._model(hyper), variables, test, num_classes=self.shape.num_classes)
+        return evaluate(
+            self._model(hyper),
+            variables_of(state),
+            test,
+            num_classes=self.shape.num_classes,
+            objective=self.objective,
+        )
 
     def _evaluate_if(
         self,
@@ -146,7 +164,7 @@ class Program:
     ) -> SegmentReport:
         greedy = state.routing.probabilities.argmax(-1)
         used = jax.nn.one_hot(greedy, model.banks[0].num_blocks, dtype=bool).any(0).sum(-1)
-        steps = jnp.maximum(state.tally.steps, 1)
+        steps = jnp.where(state.tally.steps > 0, state.tally.steps, 1)
         return SegmentReport(
             step=state.step,
             bad_step=state.tally.bad_step,
@@ -154,7 +172,7 @@ class Program:
                 jnp.stack([jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(state.params)])
             ),
             train_loss=state.tally.loss / steps,
-            train_accuracy=state.tally.accuracy / steps,
+            train_metrics=jax.tree.map(lambda total: total / steps, state.tally.metrics),
             policy_entropy=state.routing.entropy,
             blocks_used=used.astype(jnp.int32),
             evaluation=evaluation,

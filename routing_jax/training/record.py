@@ -47,10 +47,7 @@ def run_record(
         ),
         tasks=tasks.task_names,
         seeds=[config.training.seed],
-        test={
-            "accuracy": evaluation.accuracy[None],
-            "balanced_accuracy": evaluation.balanced_accuracy[None],
-        },
+        test={name: values[None] for name, values in evaluation.metrics.items()},
         curve=[read_records(command.workdir.metrics_path)],
         routing_map=routes[None],
         seconds=results.SecondsRecord(

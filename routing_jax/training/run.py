@@ -76,7 +76,7 @@ def make_run(config: object, tasks: loading.TaskSet) -> loop.Run:
             f"{_MOST_EXAMPLES:,} examples: lower training.steps, training.epochs or "
             "training.examples_per_task."
         )
-    shape = DataShape(tasks.num_tasks, tasks.num_classes, tasks.image_shape)
+    shape = DataShape(tasks.num_tasks, tasks.num_classes, tasks.image_shape, tasks.objective)
     return loop.Run(
         program=Program(config, shape, total),
         hyper=hyperparams(config),

@@ -107,15 +107,17 @@ class Tally(NamedTuple):
     """Sums over the steps since the last evaluation; float32 scalars."""
 
     loss: jax.Array
-    accuracy: jax.Array
+    metrics: dict[str, jax.Array]
+    """By name, see `objectives.Objective.metrics`."""
     steps: jax.Array
+    """Each step counts as the share of tasks that had a labelled example in its batch."""
     bad_step: jax.Array
     """int32, the first step whose loss was not finite; 0 if there is none."""
 
 
-def empty_tally() -> Tally:
-    """No steps."""
-    return Tally(jnp.zeros(()), jnp.zeros(()), jnp.zeros(()), jnp.int32(0))
+def empty_tally(no_metrics: dict[str, jax.Array]) -> Tally:
+    """No steps; `no_metrics` are zeros, one for each metric."""
+    return Tally(jnp.zeros(()), no_metrics, jnp.zeros(()), jnp.int32(0))
 
 
 class Snapshots(NamedTuple):

@@ -8,6 +8,7 @@ from ml_collections import ConfigDict
 from routing_jax.data.augmentation import augment
 from routing_jax.data.sampling import draw_batch
 from routing_jax.models.routing_network import Routed, RoutingNetwork
+from routing_jax.objectives import Objective, share_of_tasks
 from routing_jax.rl import rewards
 from routing_jax.training.state import (
     Hyperparams,
@@ -24,6 +25,7 @@ def train_step(
     config: ConfigDict,
     model: RoutingNetwork,
     optimizer: optax.GradientTransformationExtraArgs,
+    objective: Objective,
     hyper: Hyperparams,
     state: TrainState,
     train: MultiTaskData,
@@ -60,8 +62,7 @@ def train_step(
             rngs={"router": router_key},
             mutable=["batch_stats"],
         )
-        losses = optax.softmax_cross_entropy_with_integer_labels(routed.logits, batch.labels)
-        return losses.mean(), (routed, updated.get("batch_stats", {}))
+        return objective.loss(routed.logits, batch), (routed, updated.get("batch_stats", {}))
 
     (loss, (routed, batch_stats)), gradients = jax.value_and_grad(loss_of, has_aux=True)(
         state.params
@@ -73,8 +74,8 @@ def train_step(
         trajectory=Trajectory(
             decisions=routed.decisions,
             rewards=hyper.rho * _collaboration(config.reward, model, state, routed),
-            final_reward=rewards.FINAL_REWARDS[config.reward.final](routed.logits, batch.labels),
-            weights=jnp.ones(batch.labels.shape),
+            final_reward=objective.final_reward(config.reward.final, routed.logits, batch),
+            weights=batch.weights,
             exploration=exploration,
             observations=routed.observations,
             key=rule_key,
@@ -87,7 +88,9 @@ def train_step(
         optimizer=optimizer_state,
         usage=rewards.remember(state.usage, routed.decisions.actions),
         routing=routing_of(routed.probabilities),
-        tally=_count(state.tally, state.step + 1, loss, routed.logits, batch),
+        tally=_count(
+            state.tally, state.step + 1, loss, objective.metrics(routed.logits, batch), batch
+        ),
     )
 
 
@@ -108,8 +111,12 @@ def _collaboration(
 
 
 def _count(
-    tally: Tally, step: jax.Array, loss: jax.Array, logits: jax.Array, batch: Batch
+    tally: Tally, step: jax.Array, loss: jax.Array, metrics: dict[str, jax.Array], batch: Batch
 ) -> Tally:
-    accuracy = (logits.argmax(-1) == batch.labels).mean()
     bad_step = jnp.where((tally.bad_step == 0) & ~jnp.isfinite(loss), step, tally.bad_step)
-    return Tally(tally.loss + loss, tally.accuracy + accuracy, tally.steps + 1, bad_step)
+    return Tally(
+        tally.loss + loss,
+        jax.tree.map(jnp.add, tally.metrics, metrics),
+        tally.steps + share_of_tasks(batch.weights),
+        bad_step,
+    )

@@ -19,7 +19,7 @@ from PIL import Image
 from routing_jax.config import base_config
 from routing_jax.data import preparation
 from routing_jax.data.builders import mnist
-from routing_jax.data.sources import LabelledImages
+from routing_jax.data.labelled_images import LabelledImages
 from routing_jax.data.versions import VERSIONS
 
 

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from routing_jax.config_fields import DATA_TASKS
 from routing_jax.data import tasks
+from routing_jax.data.labelled_images import LabelledImages
 
 LABELS = st.lists(st.integers(0, 6), min_size=1, max_size=60)
 
@@ -27,10 +28,8 @@ def test_one_vs_rest_asks_of_every_image_whether_it_is_of_the_class(labelled, la
         np.testing.assert_array_equal(arrays.index[task], np.arange(len(labels)))
         expected = [int(label == task) for label in labels]
         np.testing.assert_array_equal(arrays.labels[task], expected)
-    assert tasks.task_names("one_vs_rest", images) == tuple(
-        f"class {i} or not" for i in range(classes)
-    )
-    assert tasks.task_classes("one_vs_rest", images) == 2
+    assert arrays.names == tuple(f"class {i} or not" for i in range(classes))
+    np.testing.assert_array_equal(arrays.classes, np.full(classes, 2))
 
 
 @SHARED_FIXTURE
@@ -42,7 +41,7 @@ def test_superclass_tasks_divide_the_images_and_rank_their_classes(
     groups = [dense.index(group_of_class[label]) for label in labels]
     images = labelled(labels, groups)
     arrays = tasks.superclass(images)
-    assert len(arrays.sizes) == len(dense) == len(tasks.task_names("superclass", images))
+    assert len(arrays.sizes) == len(dense) == len(arrays.names)
     seen = []
     for task, size in enumerate(arrays.sizes):
         rows, classes = arrays.index[task, :size], arrays.labels[task, :size]
@@ -57,11 +56,11 @@ def test_superclass_tasks_divide_the_images_and_rank_their_classes(
         np.testing.assert_array_equal(arrays.labels[task, size:], 0)
     assert sorted(seen) == list(range(len(labels)))
     assert arrays.index.shape[1] == max(arrays.sizes)
-    most = max(
+    expected = [
         len({label for label, g in zip(labels, groups, strict=True) if g == task})
         for task in range(len(dense))
-    )
-    assert tasks.task_classes("superclass", images) == most
+    ]
+    np.testing.assert_array_equal(arrays.classes, expected)
 
 
 def test_superclass_golden(labelled):
@@ -72,8 +71,9 @@ def test_superclass_golden(labelled):
     np.testing.assert_array_equal(arrays.index, [[0, 2, 0, 0], [1, 3, 4, 5]])
     np.testing.assert_array_equal(arrays.labels, [[1, 0, 0, 0], [0, 2, 1, 0]])
     np.testing.assert_array_equal(arrays.sizes, [2, 4])
-    assert tasks.task_names("superclass", images) == ("group 0", "group 1")
-    assert tasks.task_classes("superclass", images) == 3
+    assert arrays.names == ("group 0", "group 1")
+    np.testing.assert_array_equal(arrays.classes, [2, 3])
+    assert arrays.objective == "classification"
 
 
 def test_a_split_that_lacks_classes_keeps_the_meaning_of_tasks_and_classes(labelled):
@@ -82,14 +82,39 @@ def test_a_split_that_lacks_classes_keeps_the_meaning_of_tasks_and_classes(label
     arrays = tasks.superclass(images)
     np.testing.assert_array_equal(arrays.sizes, [0, 2])
     np.testing.assert_array_equal(arrays.labels, [[0, 0], [1, 1]])
-    assert tasks.task_names("superclass", images) == ("group 0", "group 1")
-    assert tasks.task_classes("superclass", images) == 2
+    assert arrays.names == ("group 0", "group 1")
+    np.testing.assert_array_equal(arrays.classes, [2, 2])
 
 
-@pytest.mark.parametrize("kind", tasks.TASKS)
+def test_the_first_tasks_with_no_more_padding_than_they_need(labelled):
+    # Images 0 and 1 are of the first superclass, 2 of the second, 3 to 5 of the third.
+    images = labelled([0, 0, 1, 2, 2, 2], [0, 0, 1, 2, 2, 2])
+    first = tasks.superclass(images).first(2)
+    assert first.names == ("group 0", "group 1")
+    np.testing.assert_array_equal(first.index, [[0, 1], [2, 0]])
+    np.testing.assert_array_equal(first.labels, [[0, 0], [0, 0]])
+    np.testing.assert_array_equal(first.sizes, [2, 1])
+    np.testing.assert_array_equal(first.classes, [1, 1])
+
+
+def test_related_pairs_are_one_task_for_each_target():
+    targets = np.array([[0.5, -1.0], [2.0, 0.25], [0.0, 1.5]], np.float32)
+    inputs = LabelledImages(
+        "made_up", np.zeros((3, 4), np.float32), np.zeros(3, np.int32), ("a", "b"), targets=targets
+    )
+    arrays = tasks.related_pairs(inputs)
+    np.testing.assert_array_equal(arrays.labels, [[0.5, 2.0, 0.0], [-1.0, 0.25, 1.5]])
+    assert arrays.labels.dtype == np.float32
+    np.testing.assert_array_equal(arrays.index, [[0, 1, 2]] * 2)
+    assert (arrays.names, arrays.objective) == (("a", "b"), "regression")
+    np.testing.assert_array_equal(arrays.classes, [1, 1])
+
+
+@pytest.mark.parametrize("kind", ["one_vs_rest", "superclass"])
 def test_arrays_are_int32(labelled, kind):
     arrays = tasks.TASKS[kind](labelled([1, 0, 2], [0, 0, 1]))
-    assert [a.dtype for a in (arrays.index, arrays.labels, arrays.sizes)] == [np.int32] * 3
+    held = (arrays.index, arrays.labels, arrays.sizes, arrays.classes)
+    assert [array.dtype for array in held] == [np.int32] * 4
 
 
 def test_a_set_without_superclasses_is_refused(labelled):

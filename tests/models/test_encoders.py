@@ -126,5 +126,11 @@ def test_black_stays_zero_and_white_becomes_one():
     np.testing.assert_allclose(half.astype(jnp.float32), np.arange(256) / 255, rtol=2**-7)
 
 
+def test_vectors_are_taken_as_they_are():
+    vectors = jnp.array([[0.5, -3.0, 200.0]])
+    out = FlattenEncoder().apply({}, vectors, train=True)
+    np.testing.assert_array_equal(out, vectors)
+
+
 def test_the_configuration_offers_exactly_the_encoders_that_exist():
     assert set(OFFERED) == set(ENCODERS)

@@ -1,3 +1,4 @@
+import dataclasses
 import math
 from pathlib import Path
 
@@ -79,6 +80,21 @@ def test_units_and_legends(make_run, drawn, tmp_path):
     ]
     assert entropy.axes[0].get_ylabel() == "policy entropy (nats, mean over tasks)"
     assert legend(entropy) == ["depth 1", "depth 2", "highest possible:\nlog 4 = 1.39 nats"]
+
+
+def test_regression_is_drawn_as_plain_errors(make_run, drawn, tmp_path):
+    record, routing = make_run()
+    results = build_results(dataclasses.replace(record, test={"mse": np.full((1, 3), 0.25)}))
+    for entry, error in zip(results["curve"][0], (4.0, 1.0, 0.25), strict=True):
+        entry["test_mse"] = error
+    figures.draw_all(results, routing, tmp_path)
+    curves = drawn["learning_curves.png"]
+    assert [axes.get_ylabel() for axes in curves.axes] == [
+        "mse (mean over tasks)",
+        "test mse (mean over tasks)",
+    ]
+    assert legend(curves)[1:] == ["mse, 0.25 at the end"]
+    assert curves.axes[1].get_lines()[0].get_ydata().tolist() == [4.0, 1.0, 0.25]
 
 
 def test_entropy_starts_at_its_maximum_for_uniform_policies(make_run, drawn, tmp_path):

@@ -7,13 +7,13 @@ from rich.console import Console
 
 from routing_jax.reporting import progress
 from routing_jax.reporting.progress import Progress
-from routing_jax.reporting.progress_line import Line, ProgressReport
+from routing_jax.reporting.progress_line import Line, ProgressReport, log_line
 
 REPORT = ProgressReport(
     step=100,
     loss=0.5234,
-    accuracy=0.941,
-    test_accuracy=None,
+    metrics={"accuracy": 0.941},
+    test_metrics={},
     policy_entropy=1.92,
     blocks_used=(7, 6, 7),
     examples_per_second=12_345.0,
@@ -47,7 +47,7 @@ def test_a_log_explains_itself_line_by_line(clock):
         shown.phase("compiling the training step")
         shown.update(REPORT)
         shown.say("MNIST was not found")
-        shown.update(at(1000, test_accuracy=0.93, seconds_left=0.0))
+        shown.update(at(1000, test_metrics={"accuracy": 0.93}, seconds_left=0.0))
     assert console.file.getvalue().splitlines() == [
         "compiling the training step",
         "step 100 of 1,000 (10 %): loss 0.5234, accuracy 94.1 %, policy entropy 1.92 nats, "
@@ -95,7 +95,9 @@ def live_line(report: ProgressReport, width: int) -> str:
 @pytest.mark.parametrize("width", [20, 40, 60, 80, 100, 120, 200])
 @pytest.mark.parametrize("blocks_used", [(7,), (10,) * 3, (20,) * 12])
 def test_the_live_line_is_one_line_of_any_terminal(width, blocks_used):
-    report = at(333, test_accuracy=0.93, blocks_used=blocks_used, seconds_left=90_000.0)
+    report = at(
+        333, test_metrics={"accuracy": 0.93}, blocks_used=blocks_used, seconds_left=90_000.0
+    )
     assert len(live_line(report, width)) <= width
 
 
@@ -107,16 +109,25 @@ def test_eighty_columns_hold_every_field():
 
 
 def test_a_wide_terminal_gets_full_words():
-    line = live_line(at(100, test_accuracy=0.93), 160)
+    line = live_line(at(100, test_metrics={"accuracy": 0.93}), 160)
     assert "accuracy 94.1 % (test 93.0 %)  entropy 1.92 nats  blocks 7-6-7" in line
     assert line.endswith("12,345 examples/s")
+
+
+def test_regression_shows_its_loss_and_the_error_of_the_test():
+    before, after = at(1, metrics={}), at(2, metrics={}, test_metrics={"mse": 0.0375})
+    assert "left  loss 0.523  entropy 1.92 nats" in live_line(before, 160)
+    assert "loss 0.523  test mse 0.0375  entropy 1.92 nats" in live_line(after, 160)
+    assert "loss 0.523 test 0.0375 entropy 1.92" in live_line(after, 90)
+    assert "loss 0.5234, test mse 0.0375, policy" in log_line(after, total_steps=9)
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf])
 @pytest.mark.parametrize("width", [80, 200])
 def test_numbers_that_are_not_finite_are_shown_as_they_are(value, width):
-    names = ("loss", "accuracy", "policy_entropy", "examples_per_second", "seconds_left")
-    line = live_line(at(100, **dict.fromkeys(names, value)), width)
+    names = ("loss", "policy_entropy", "examples_per_second", "seconds_left")
+    values = dict.fromkeys(names, value) | {"metrics": {"accuracy": value}}
+    line = live_line(at(100, **values), width)
     assert f"loss {value}" in line
     assert "nan left" in line
 

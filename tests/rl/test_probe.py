@@ -43,6 +43,7 @@ def found_routes(*, convention: str, reward_scale: float = 1.0, rho: float = 0.0
                 decisions,
                 rho * rewards.collaboration(popularity, decisions.actions),
                 reward_scale * jnp.where(right, 1.0, -1.0),
+                jnp.ones(right.shape),
             )
             updates, state = optimizer.update(params, state, params, trajectory=trajectory)
             history = rewards.remember(history, decisions.actions)

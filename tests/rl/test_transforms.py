@@ -29,7 +29,7 @@ def step(optimizer, policy, state, trajectory):
     return optax.apply_updates(params, updates)["policy"], state
 
 
-def random_trajectory(rng, *, agents, tasks, examples, depth, actions):
+def random_trajectory(rng, *, agents, tasks, examples, depth, actions, some_labels=False):
     shape = (tasks, examples)
     return Trajectory(
         Decisions(
@@ -38,6 +38,7 @@ def random_trajectory(rng, *, agents, tasks, examples, depth, actions):
         ),
         jnp.asarray(rng.uniform(0, 0.3, (*shape, depth)), jnp.float32),
         jnp.asarray(rng.choice([-1.0, 1.0], shape), jnp.float32),
+        jnp.asarray(rng.choice([0.0, 1.0], shape) if some_labels else np.ones(shape), jnp.float32),
     )
 
 
@@ -92,6 +93,7 @@ def test_one_example_a_task_is_the_sequential_algorithm(convention):
             Decisions(jnp.asarray(chosen, jnp.int32)[:, None], jnp.arange(tasks)[:, None]),
             jnp.asarray(rewards, jnp.float32)[:, None],
             jnp.asarray(final, jnp.float32)[:, None],
+            jnp.ones((tasks, 1)),
         )
         policy, state = one_step(policy, state, trajectory)
     np.testing.assert_allclose(policy, table, atol=2e-5)
@@ -110,6 +112,7 @@ def test_a_golden_batch():
         Decisions(jnp.array([[[0], [0], [1], [2]]]), jnp.zeros((1, 4), jnp.int32)),
         jnp.zeros((1, 4, 1)),
         jnp.array([[1.0, -1.0, 1.0, -1.0]]),
+        jnp.ones((1, 4)),
     )
     after, state = step(optimizer, policy, optimizer.init({"policy": policy}), trajectory)
     np.testing.assert_allclose(after, [[[4 / 7, 3 / 7, 0.0]]], rtol=1e-5)
@@ -127,7 +130,13 @@ def test_a_golden_batch():
 def test_policy_gradient_equals_a_loop_over_examples(agents, tasks, examples, depth, actions, seed):
     rng = np.random.default_rng(seed)
     trajectory = random_trajectory(
-        rng, agents=agents, tasks=tasks, examples=examples, depth=depth, actions=actions
+        rng,
+        agents=agents,
+        tasks=tasks,
+        examples=examples,
+        depth=depth,
+        actions=actions,
+        some_labels=True,
     )
     mean = rng.normal(size=(agents, depth)).astype(np.float32)
     gradient = np.zeros((agents, depth, actions))
@@ -136,7 +145,7 @@ def test_policy_gradient_equals_a_loop_over_examples(agents, tasks, examples, de
     rewards, final = np.asarray(trajectory.rewards), np.asarray(trajectory.final_reward)
     returns = rewards[..., ::-1].cumsum(-1)[..., ::-1] + final[..., None]
     for g in range(agents):
-        mine = deciders == g
+        mine = (deciders == g) & (np.asarray(trajectory.weights) == 1)
         if not mine.any():
             continue
         expected_mean[g] = 0.8 * mean[g] + 0.2 * returns[mine].mean(0)
@@ -160,6 +169,7 @@ def test_the_expected_advantage_is_not_zero():
         Decisions(jnp.array([[[0], [1]]]), jnp.zeros((1, 2), jnp.int32)),
         jnp.zeros((1, 2, 1)),
         jnp.array([[1.0, -1.0]]),
+        jnp.ones((1, 2)),
     )
     state = optimizer.init({"policy": policy})
     for _ in range(100):

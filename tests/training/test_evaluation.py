@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from routing_jax.models.factory import DataShape, make_model
+from routing_jax.objectives import OBJECTIVES
 from routing_jax.training.evaluation import evaluate
 from routing_jax.types import Exploration
 
@@ -22,7 +23,7 @@ def test_evaluation_equals_one_example_at_a_time(tiny_config, unequal_data):
         "params": {**variables["params"], "router": {"policy": {"table": policy}}},
     }
     data = jax.tree.map(jnp.asarray, unequal_data)
-    result = evaluate(model, variables, data, num_classes=2)
+    result = evaluate(model, variables, data, num_classes=2, objective=OBJECTIVES["classification"])
 
     np.testing.assert_array_equal(result.greedy, policy.argmax(-1))
     np.testing.assert_allclose(result.routing, policy, rtol=1e-5)
@@ -38,8 +39,10 @@ def test_evaluation_equals_one_example_at_a_time(tiny_config, unequal_data):
             right[label].append(int(logits.argmax()) == label)
         everything = right[0] + right[1]
         recalls = [np.mean(answers) for answers in right.values() if answers]
-        np.testing.assert_allclose(result.accuracy[task], np.mean(everything), rtol=1e-6)
-        np.testing.assert_allclose(result.balanced_accuracy[task], np.mean(recalls), rtol=1e-6)
+        np.testing.assert_allclose(result.metrics["accuracy"][task], np.mean(everything), rtol=1e-6)
+        np.testing.assert_allclose(
+            result.metrics["balanced_accuracy"][task], np.mean(recalls), rtol=1e-6
+        )
 
 
 def test_always_answering_no_is_90_percent_accurate_and_50_percent_balanced(tiny_config, digits):
@@ -54,7 +57,11 @@ def test_always_answering_no_is_90_percent_accurate_and_50_percent_balanced(tiny
         "bias": jnp.tile(jnp.array([1.0, 0]), (4, 1)),
     }
     result = evaluate(
-        model, variables, jax.tree.map(jnp.asarray, digits.test), num_classes=digits.num_classes
+        model,
+        variables,
+        jax.tree.map(jnp.asarray, digits.test),
+        num_classes=digits.num_classes,
+        objective=OBJECTIVES["classification"],
     )
-    np.testing.assert_allclose(result.balanced_accuracy, [0.5] * 10)
-    np.testing.assert_allclose(result.accuracy.mean(), 0.9, atol=1e-6)
+    np.testing.assert_allclose(result.metrics["balanced_accuracy"], [0.5] * 10)
+    np.testing.assert_allclose(result.metrics["accuracy"].mean(), 0.9, atol=1e-6)

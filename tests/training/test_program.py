@@ -58,7 +58,7 @@ def test_a_segment_without_evaluation_keeps_tally_and_snapshots(machine):
     state, report = machine.advance(machine.start(), 3)
     assert float(state.tally.steps) == 3
     assert float(state.tally.loss) > 0
-    np.testing.assert_array_equal(report.evaluation.accuracy, np.zeros(10))
+    np.testing.assert_array_equal(report.evaluation.metrics["accuracy"], np.zeros(10))
     np.testing.assert_array_equal(state.snapshots.steps, [0] + [-1] * (MAX_SNAPSHOTS - 1))
 
 

@@ -1,0 +1,69 @@
+"""Which examples have a label, and data sets that lose a share of theirs.
+
+No label is -1 where labels are classes, and NaN where they are numbers. Nothing is learned from
+such an example and it counts in no metric; see `objectives`.
+"""
+
+import dataclasses
+
+import jax
+import numpy as np
+
+from routing_jax.data.tasks import TaskArrays, padded
+
+Labels = np.ndarray | jax.Array
+
+
+def is_labelled(labels: Labels) -> Labels:
+    """Where there is a label: bool of the shape of `labels`."""
+    if np.issubdtype(labels.dtype, np.floating):
+        return labels == labels  # all but NaN
+    return labels >= 0
+
+
+def is_counted(labels: Labels, sizes: Labels) -> Labels:
+    """Where a row of examples [T, N] has a labelled one, and no padding: bool [T, N]."""
+    return is_labelled(labels) & (
+        np.arange(labels.shape[1], dtype=np.int32)[None, :] < sizes[:, None]
+    )
+
+
+def keep_share(arrays: TaskArrays, fraction: float) -> TaskArrays:
+    """Keeps about `fraction` of the labels and takes the others away.
+
+    Whether the label of an image for a task stays depends on the two numbers alone, the image's and
+    the task's, so that all methods and seeds learn from the same labels, and a larger share holds
+    all labels of a smaller one.
+
+    Args:
+      arrays: the examples of every task.
+      fraction: in (0, 1].
+    """
+    if fraction == 1:
+        return arrays
+    tasks = np.arange(arrays.index.shape[0], dtype=np.uint32)[:, None]
+    kept = _scatter(arrays.index.astype(np.uint32) ^ _scatter(tasks)) < fraction * 2.0**32
+    missing = np.nan if np.issubdtype(arrays.labels.dtype, np.floating) else -1
+    labels = np.where(kept, arrays.labels, np.asarray(missing, arrays.labels.dtype))
+    return dataclasses.replace(arrays, labels=labels)
+
+
+def without_unlabelled(arrays: TaskArrays) -> TaskArrays:
+    """The tasks without the examples that have no label for them; not for shared images."""
+    counted = is_counted(arrays.labels, arrays.sizes)
+    if counted.sum() == arrays.sizes.sum():
+        return arrays
+    return dataclasses.replace(
+        arrays,
+        index=padded([row[keep] for row, keep in zip(arrays.index, counted, strict=True)]),
+        labels=padded([row[keep] for row, keep in zip(arrays.labels, counted, strict=True)]),
+        sizes=counted.sum(1).astype(np.int32),
+    )
+
+
+def _scatter(numbers: np.ndarray) -> np.ndarray:
+    """A 32-bit integer hash, one to one (Wellons' "lowbias32"): uint32 to uint32."""
+    numbers = (numbers + np.uint32(0x9E3779B9)).astype(np.uint32)
+    numbers = (numbers ^ (numbers >> 16)) * np.uint32(0x7FEB352D)
+    numbers = (numbers ^ (numbers >> 15)) * np.uint32(0x846CA68B)
+    return numbers ^ (numbers >> 16)

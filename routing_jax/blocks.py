@@ -9,16 +9,19 @@ from routing_jax.types import Params
 
 
 class DenseBlock(nn.Module):
-    """A fully connected function block: [m, ...] to [m, features]; maps are flattened."""
+    """A fully connected function block: [..., F] to [..., features]."""
 
     features: int
     activation: bool = True
     """ReLU at the end; off for a block that gives logits."""
     dtype: jnp.dtype = jnp.float32
+    flatten: bool = False
+    """Inputs are maps [m, height, width, channels] and are flattened first."""
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        x = nn.Dense(self.features, dtype=self.dtype)(x.reshape(x.shape[0], -1))
+        x = x.reshape(x.shape[0], -1) if self.flatten else x
+        x = nn.Dense(self.features, dtype=self.dtype)(x)
         return nn.relu(x) if self.activation else x
 
 

@@ -67,7 +67,7 @@ _DATA = (
 _MODEL = (
     Clash(
         ("model.block", "model.encoder"),
-        lambda block, encoder: block == "conv" and encoder != "stem",
+        lambda block, encoder: block == "conv" and encoder == "flatten",
         "convolutional blocks need a map to work on; set model.encoder to stem or model.block to "
         "dense",
     ),

@@ -222,8 +222,8 @@ def test_a_wrong_type_is_told_with_what_is_allowed(name, value, advice):
             "to auto",
         ),
         (
-            {"model__block": "conv"},
-            "model.block = 'conv' and model.encoder = 'conv4' clash: convolutional blocks need a "
+            {"model__block": "conv", "model__encoder": "flatten"},
+            "model.block = 'conv' and model.encoder = 'flatten' clash: convolutional blocks need a "
             "map to work on; set model.encoder to stem or model.block to dense",
         ),
         (

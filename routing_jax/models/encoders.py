@@ -63,6 +63,6 @@ def unit_range(images: jax.Array, dtype: jnp.dtype) -> jax.Array:
 
 ENCODERS: dict[str, Callable[..., nn.Module]] = {
     "conv4": ConvEncoder,
-    "stem": partial(ConvEncoder, layers=1, flatten=False),
+    "stem": partial(ConvEncoder, layers=1),
     "flatten": FlattenEncoder,
 }

@@ -1,6 +1,5 @@
 """From a configuration and the data's shapes to a model."""
 
-import math
 from typing import NamedTuple
 
 import flax.linen as nn
@@ -55,6 +54,8 @@ def make_model(
     """
     dtype = jnp.dtype(config.model.dtype)
     encoder = ENCODERS[config.model.encoder](dtype=dtype)
+    if config.model.block == "conv":
+        encoder = encoder.clone(flatten=False)
     layers = _layers(config.model, _encoded_shape(encoder, shape.image), shape.num_classes)
     distinct, bank_of_depth = _assign_banks(layers, shared=config.model.bank == "shared")
     num_blocks = config.model.num_blocks or shape.num_tasks
@@ -91,13 +92,12 @@ def _layers(model_config: ConfigDict, encoded: tuple[int, ...], classes: int) ->
         hidden = ConvBlock(width, dtype)
     else:
         hidden = DenseBlock(width, dtype=dtype)
-        encoded = (math.prod(encoded),)
     layers, inputs = [], encoded
     for _ in range(model_config.depth - 1):
         outputs = _outputs(hidden, inputs)
         layers.append(_Layer(inputs, outputs, hidden))
         inputs = outputs
-    last = DenseBlock(classes, activation=False, dtype=dtype)
+    last = DenseBlock(classes, activation=False, dtype=dtype, flatten=len(inputs) > 1)
     return [*layers, _Layer(inputs, (classes,), last, hidden=False)]
 
 

@@ -61,7 +61,7 @@ def test_a_task_without_a_label_learns_nothing_and_harms_nobody(machines, shared
     after, report = machines[shared].advance(before, 6)
     assert all(bool(jnp.isfinite(leaf).all()) for leaf in jax.tree.leaves(after))
     assert int(report.bad_step) == 0
-    policies = [np.asarray(state.params["router"]["policy"]) for state in (before, after)]
+    policies = [np.asarray(state.params["router"]["policy"]["table"]) for state in (before, after)]
     moved = (policies[0] != policies[1]).any((1, 2))
     np.testing.assert_array_equal(moved, [True, True, False])
     # The loss is told per task that had a label: near log 2 and log 4 nats, not two thirds of it.

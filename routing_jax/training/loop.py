@@ -48,6 +48,57 @@ class Run:
         """Epochs of the largest task after `step` steps."""
         return step * self.examples_per_task / int(self.tasks.train.sizes.max())
 
+    # What follows is all that a report means; a sweep's run differs in nothing else.
+
+    def require_sound(self, report: SegmentReport, checkpoints: Checkpoints) -> None:
+        """Raises RunError if the segment was not sound; a state like that is never saved."""
+        if report.bad_step == 0 and report.finite:
+            return
+        where = (
+            f"The loss of step {report.bad_step:,} is"
+            if report.bad_step
+            else f"The parameters after step {report.step:,} are"
+        )
+        checkpoints.finish()
+        config, last = self.program.config, checkpoints.latest_step()
+        kept = "Nothing was saved" if last is None else f"The checkpoint of step {last:,} is kept"
+        raise RunError(
+            f"{where} not finite: training has diverged. {kept}. Lower optimizer.learning_rate "
+            f"(now {config.optimizer.learning_rate:g}) or router.learning_rate (now "
+            f"{config.router.learning_rate:g}), and train in another --workdir or with --overwrite."
+        )
+
+    def test_accuracy(self, report: SegmentReport) -> float:
+        """The number for the live line."""
+        return float(report.evaluation.accuracy.mean())
+
+    def record(self, report: SegmentReport) -> dict[str, object]:
+        """A line of metrics.jsonl, and an entry of the curve in results.json."""
+        return {
+            "epoch": self.epochs(int(report.step)),
+            "train_loss": report.train_loss,
+            "train_accuracy": report.train_accuracy,
+            "test_accuracy": report.evaluation.accuracy.mean(),
+            "test_balanced_accuracy": report.evaluation.balanced_accuracy.mean(),
+            "policy_entropy_per_depth": report.policy_entropy,
+            "blocks_used_per_depth": report.blocks_used,
+        }
+
+    def progress_report(
+        self, report: SegmentReport, pace: Pace, test_accuracy: float | None
+    ) -> ProgressReport:
+        """The state of the training for the live line."""
+        return ProgressReport(
+            step=int(report.step),
+            loss=float(report.train_loss),
+            accuracy=float(report.train_accuracy),
+            test_accuracy=test_accuracy,
+            policy_entropy=float(report.policy_entropy.mean()),
+            blocks_used=tuple(report.blocks_used.tolist()),
+            examples_per_second=self.task_examples / pace.seconds_per_step,
+            seconds_left=pace.seconds_left(int(report.step), self.schedule),
+        )
+
 
 class Outcome(NamedTuple):
     """How a start of a run ended."""
@@ -113,7 +164,7 @@ def _train(
         length = pace.next_length(run.schedule.steps_to_halt(step))
         state, report, seconds = advance(state, steps=length)
         step += length
-        _require_finite(run, report, outputs.checkpoints)
+        run.require_sound(report, outputs.checkpoints)
         outputs.checkpoints.check()
         pace.stepped(length, seconds)
         outputs.stopwatch.stepped(seconds)
@@ -121,10 +172,10 @@ def _train(
             state, report, seconds = advance(state, evaluate=True)
             pace.evaluated(seconds)
             outputs.stopwatch.evaluated(seconds)
-            outputs.writer.write(step, _record(run, report))
-            tested = float(report.evaluation.accuracy.mean())
+            outputs.writer.write(step, run.record(report))
+            tested = run.test_accuracy(report)
         if pace.seconds_per_step is not None:
-            outputs.progress.update(_progress_report(run, report, pace, tested))
+            outputs.progress.update(run.progress_report(report, pace, tested))
         if run.schedule.saves(step):
             _save(state, outputs)
     _save(state, outputs, wait=True)
@@ -166,50 +217,3 @@ def _save(state: TrainState, outputs: Outputs, *, wait: bool = False) -> None:
     if wait:
         outputs.checkpoints.finish()
     outputs.stopwatch.saved(time.perf_counter() - began)
-
-
-def _require_finite(run: Run, report: SegmentReport, checkpoints: Checkpoints) -> None:
-    """Raises RunError if the segment was not sound; a state like that is never saved."""
-    if report.bad_step == 0 and report.finite:
-        return
-    where = (
-        f"The loss of step {report.bad_step:,} is"
-        if report.bad_step
-        else f"The parameters after step {report.step:,} are"
-    )
-    checkpoints.finish()
-    config, last = run.program.config, checkpoints.latest_step()
-    kept = "Nothing was saved" if last is None else f"The checkpoint of step {last:,} is kept"
-    raise RunError(
-        f"{where} not finite: training has diverged. {kept}. Lower optimizer.learning_rate (now "
-        f"{config.optimizer.learning_rate:g}) or router.learning_rate (now "
-        f"{config.router.learning_rate:g}), and train in another --workdir or with --overwrite."
-    )
-
-
-def _progress_report(
-    run: Run, report: SegmentReport, pace: Pace, test_accuracy: float | None
-) -> ProgressReport:
-    return ProgressReport(
-        step=int(report.step),
-        loss=float(report.train_loss),
-        accuracy=float(report.train_accuracy),
-        test_accuracy=test_accuracy,
-        policy_entropy=float(report.policy_entropy.mean()),
-        blocks_used=tuple(report.blocks_used.tolist()),
-        examples_per_second=run.task_examples / pace.seconds_per_step,
-        seconds_left=pace.seconds_left(int(report.step), run.schedule),
-    )
-
-
-def _record(run: Run, report: SegmentReport) -> dict[str, object]:
-    """A line of metrics.jsonl, and an entry of the curve in results.json."""
-    return {
-        "epoch": run.epochs(int(report.step)),
-        "train_loss": report.train_loss,
-        "train_accuracy": report.train_accuracy,
-        "test_accuracy": report.evaluation.accuracy.mean(),
-        "test_balanced_accuracy": report.evaluation.balanced_accuracy.mean(),
-        "policy_entropy_per_depth": report.policy_entropy,
-        "blocks_used_per_depth": report.blocks_used,
-    }

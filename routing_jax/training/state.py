@@ -7,6 +7,8 @@ import jax.numpy as jnp
 import optax
 from ml_collections import ConfigDict
 
+from routing_jax.config import flatten
+from routing_jax.config_fields import TRACED
 from routing_jax.rl.rewards import UsageHistory
 from routing_jax.types import Params
 
@@ -15,7 +17,10 @@ MAX_SNAPSHOTS = 40
 
 
 class Hyperparams(NamedTuple):
-    """The traced part of a configuration: changing it compiles nothing anew. Scalars."""
+    """The traced part of a configuration: changing it compiles nothing anew. Scalars.
+
+    `config_fields.TRACED` names the field behind each.
+    """
 
     seed: jax.Array
     learning_rate: jax.Array
@@ -31,21 +36,12 @@ class Hyperparams(NamedTuple):
 
 def hyperparams(config: ConfigDict) -> Hyperparams:
     """The traced values of a validated configuration."""
-    router, reward = config.router, config.reward
-    values = (
-        config.optimizer.learning_rate,
-        router.learning_rate,
-        router.return_rate,
-        router.epsilon,
-        router.temperature,
-        router.entropy_weight,
-        reward.rho,
-        reward.discount,
-        config.model.block_noise,
-    )
+    values = flatten(config)
     return Hyperparams(
-        jnp.asarray(config.training.seed, jnp.uint32),
-        *(jnp.asarray(value, jnp.float32) for value in values),
+        **{
+            name: jnp.asarray(values[field], jnp.uint32 if name == "seed" else jnp.float32)
+            for name, field in TRACED.items()
+        }
     )
 
 

@@ -1,0 +1,142 @@
+"""The figures of a sweep: accuracy against swept numbers, and learning curves, with error bands."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from routing_jax.reporting.figure_style import line_look, new_figure, save, tidy
+from routing_jax.reporting.sweep_summary import (
+    Cell,
+    Row,
+    merged_results,
+    standard_error,
+    summarise,
+)
+
+_MOST_COLUMNS = 3
+_BAND = {"alpha": 0.2, "linewidth": 0}
+_EXPLAINED = "line: mean over seeds; band: standard error of the mean"
+
+Settings = tuple[tuple[str, Any], ...]
+
+
+def draw_sweep(cells: Sequence[Cell], figures_dir: Path) -> list[Path]:
+    """Draws the first metric against each swept number besides the seed, and learning curves.
+
+    Args:
+        cells: of sweep.json.
+        figures_dir: where to write; made if it is not there.
+
+    Returns:
+        The files written; none where nothing finished.
+    """
+    rows = [row for row in summarise(cells) if row.means]
+    about = merged_results(cells)
+    if about is None:
+        return []
+    numbers = [field for field in rows[0].settings if _is_swept_number(rows, field)]
+    figures_dir.mkdir(parents=True, exist_ok=True)
+    return [
+        *(_draw_against(rows, field, about, figures_dir) for field in numbers),
+        _draw_curves(rows, numbers[0] if numbers else None, about, figures_dir),
+    ]
+
+
+def _is_swept_number(rows: Sequence[Row], field: str) -> bool:
+    values = {row.settings[field] for row in rows}
+    return len(values) > 1 and all(
+        isinstance(value, int | float) and not isinstance(value, bool) for value in values
+    )
+
+
+def _draw_against(
+    rows: Sequence[Row], field: str, about: dict[str, Any], figures_dir: Path
+) -> Path:
+    """One line for each setting of the other fields."""
+    metric = next(iter(rows[0].means))
+    figure = new_figure(about, about=f"{_words(metric)} against {field}", width=7.5, height=4.5)
+    axes = figure.add_subplot()
+    for index, (others, line) in enumerate(_apart(rows, field).items()):
+        line = sorted(line, key=lambda row: row.settings[field])
+        x = [row.settings[field] for row in line]
+        mean = 100 * np.array([row.means[metric] for row in line])
+        error = 100 * np.array([row.errors[metric] or 0.0 for row in line])
+        look = line_look(index)
+        axes.plot(x, mean, marker="o", markersize=4, label=_label(others), **look)
+        axes.fill_between(x, mean - error, mean + error, color=look["color"], **_BAND)
+    axes.set_xlabel(field)
+    axes.set_ylabel(f"{about['dataset']['evaluated_on']} {_words(metric)} (%, mean over tasks)")
+    if _spans_two_decades([row.settings[field] for row in rows]):
+        axes.set_xscale("log")
+    _finish(axes, figure)
+    return save(figure, figures_dir / f"{metric}_against_{field}.png")
+
+
+def _draw_curves(
+    rows: Sequence[Row], field: str | None, about: dict[str, Any], figures_dir: Path
+) -> Path:
+    """A panel for each setting of the other fields, in it a line for each value of the field."""
+    panels = _apart(rows, field)
+    columns = min(len(panels), _MOST_COLUMNS)
+    lines = -(-len(panels) // columns)
+    size = {"width": 1.5 + 4.2 * columns, "height": 0.8 + 3.4 * lines}
+    figure = new_figure(about, about="Accuracy over training", **size)
+    grid = figure.subplots(lines, columns, sharex=True, sharey=True, squeeze=False)
+    for axes in grid.flat[len(panels) :]:
+        axes.remove()
+    for axes, (others, panel) in zip(grid.flat, panels.items(), strict=False):
+        panel = panel if field is None else sorted(panel, key=lambda row: row.settings[field])
+        for index, row in enumerate(panel):
+            _draw_curve(
+                axes, row, index, "" if field is None else f"{field} = {row.settings[field]}"
+            )
+        if others:
+            axes.set_title(_label(others), fontsize=9)
+        axes.set_xlabel("training step")
+        tidy(axes)
+    for axes in grid[:, 0]:
+        axes.set_ylabel(f"{about['dataset']['evaluated_on']} accuracy (%)")
+    _finish(grid[0, 0], figure)
+    return save(figure, figures_dir / "accuracy_curves.png")
+
+
+def _draw_curve(axes: Axes, row: Row, index: int, label: str) -> None:
+    curves = [cell["results"]["curve"][0] for cell in row.cells]
+    steps = [entry["step"] for entry in curves[0]]
+    values = 100 * np.array([[entry["test_accuracy"] for entry in curve] for curve in curves])
+    mean = values.mean(axis=0)
+    error = np.array([standard_error(column) or 0.0 for column in values.T.tolist()])
+    look = line_look(index)
+    axes.plot(steps, mean, label=label or "mean over seeds", **look)
+    axes.fill_between(steps, mean - error, mean + error, color=look["color"], **_BAND)
+
+
+def _apart(rows: Sequence[Row], field: str | None) -> dict[Settings, list[Row]]:
+    """The rows by all of their settings but one, in the order of the grid."""
+    groups: dict[Settings, list[Row]] = {}
+    for row in sorted(rows, key=lambda row: row.cells[0]["index"]):
+        others = tuple(item for item in row.settings.items() if item[0] != field)
+        groups.setdefault(others, []).append(row)
+    return groups
+
+
+def _finish(axes: Axes, figure: Figure) -> None:
+    tidy(axes)
+    axes.legend(fontsize=8)
+    figure.supxlabel(_EXPLAINED, fontsize=8)
+
+
+def _label(settings: Settings) -> str:
+    return ", ".join(f"{field} = {value}" for field, value in settings) or "all cells"
+
+
+def _spans_two_decades(values: Sequence[float]) -> bool:
+    return min(values) > 0 and max(values) >= 100 * min(values)
+
+
+def _words(metric: str) -> str:
+    return metric.replace("_", " ")

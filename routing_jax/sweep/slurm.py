@@ -49,5 +49,7 @@ def submit_to(
 ) -> list[submitit.Job[None]]:
     """Submits a job for each program that is not finished, as one array."""
     waiting = [part for part in parts if part.outcomes is None]
+    if not waiting:
+        return []
     with executor.batch():
         return [executor.submit(Job(root.path.absolute(), part.number)) for part in waiting]

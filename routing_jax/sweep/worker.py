@@ -64,7 +64,7 @@ def _train(root: Workdir, options: argparse.Namespace, stops: Stops) -> int:
 
 def _stop_with_parent() -> None:
     """Ends this process orderly when the pipe from the parent closes, however that ended."""
-    sys.stdin.buffer.read()
+    os.read(sys.stdin.fileno(), 1)  # nothing is ever written to it
     os.kill(os.getpid(), signal.SIGTERM)
 
 

@@ -65,6 +65,8 @@ def train_in_workers(
                 for worker in running:
                     worker.process.stdin.close()  # which asks it to stop
             ended = [worker for worker in running if worker.process.poll() is not None]
+            for worker in ended:
+                worker.process.stdin.close()
             failed += [worker for worker in ended if worker.process.returncode]
             running = [worker for worker in running if worker not in ended]
             view.show(running=len(running), waiting=len(waiting))

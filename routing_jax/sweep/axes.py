@@ -71,6 +71,8 @@ def merged(texts: Sequence[str], onto: str) -> str:
     Raises:
         UserError: An axis cannot be read.
     """
+    if not all(text.strip() for text in texts):
+        raise UserError("--sweep=: there is no axis; write --sweep=FIELD=VALUE,VALUE.")
     newer = [part for text in texts for part in _parts(text)]
     named = {axis.field for axis in parse_axes(newer)}
     older = [part for part in _parts(onto) if parse_axis(part).field not in named]
@@ -86,7 +88,7 @@ def _parts(text: str) -> list[str]:
     """The single axes of a text; spaces around commas and equals signs separate nothing."""
     for sign in ",=":
         text = sign.join(part.strip() for part in text.split(sign))
-    return text.split() or [""] * bool(text != "")
+    return text.split()
 
 
 def _unknown_field(name: str) -> str:

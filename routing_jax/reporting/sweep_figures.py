@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from routing_jax.reporting.figure_style import line_look, new_figure, save, tidy
 from routing_jax.reporting.sweep_summary import (
@@ -38,12 +39,19 @@ def draw_sweep(cells: Sequence[Cell], figures_dir: Path) -> list[Path]:
     about = merged_results(cells)
     if about is None:
         return []
+    failed = sum(cell["results"] is None for cell in cells)
+    explained = f"{_EXPLAINED}; {failed} of {len(cells)} cells failed" if failed else _EXPLAINED
     numbers = [field for field in rows[0].settings if _is_swept_number(rows, field)]
+    metric = next(iter(rows[0].means))
+    figures = {
+        f"{metric}_against_{field}.png": _draw_against(rows, field, metric, about)
+        for field in numbers
+    }
+    figures["accuracy_curves.png"] = _draw_curves(rows, numbers[0] if numbers else None, about)
     figures_dir.mkdir(parents=True, exist_ok=True)
-    return [
-        *(_draw_against(rows, field, about, figures_dir) for field in numbers),
-        _draw_curves(rows, numbers[0] if numbers else None, about, figures_dir),
-    ]
+    for figure in figures.values():
+        figure.supxlabel(explained, fontsize=8)
+    return [save(figure, figures_dir / name) for name, figure in figures.items()]
 
 
 def _is_swept_number(rows: Sequence[Row], field: str) -> bool:
@@ -53,12 +61,10 @@ def _is_swept_number(rows: Sequence[Row], field: str) -> bool:
     )
 
 
-def _draw_against(
-    rows: Sequence[Row], field: str, about: dict[str, Any], figures_dir: Path
-) -> Path:
+def _draw_against(rows: Sequence[Row], field: str, metric: str, about: dict[str, Any]) -> Figure:
     """One line for each setting of the other fields."""
-    metric = next(iter(rows[0].means))
-    figure = new_figure(about, about=f"{_words(metric)} against {field}", width=7.5, height=4.5)
+    title = f"{_words(metric).capitalize()} against {field}"
+    figure = new_figure(about, about=title, width=7.5, height=4.5)
     axes = figure.add_subplot()
     for index, (others, line) in enumerate(_apart(rows, field).items()):
         line = sorted(line, key=lambda row: row.settings[field])
@@ -72,36 +78,40 @@ def _draw_against(
     axes.set_ylabel(f"{about['dataset']['evaluated_on']} {_words(metric)} (%, mean over tasks)")
     if _spans_two_decades([row.settings[field] for row in rows]):
         axes.set_xscale("log")
-    _finish(axes, figure)
-    return save(figure, figures_dir / f"{metric}_against_{field}.png")
+    axes.legend(fontsize=8)
+    tidy(axes)
+    return figure
 
 
-def _draw_curves(
-    rows: Sequence[Row], field: str | None, about: dict[str, Any], figures_dir: Path
-) -> Path:
+def _draw_curves(rows: Sequence[Row], field: str | None, about: dict[str, Any]) -> Figure:
     """A panel for each setting of the other fields, in it a line for each value of the field."""
     panels = _apart(rows, field)
     columns = min(len(panels), _MOST_COLUMNS)
     lines = -(-len(panels) // columns)
     size = {"width": 1.5 + 4.2 * columns, "height": 0.8 + 3.4 * lines}
     figure = new_figure(about, about="Accuracy over training", **size)
-    grid = figure.subplots(lines, columns, sharex=True, sharey=True, squeeze=False)
+    grid = figure.subplots(lines, columns, sharey=True, squeeze=False)
     for axes in grid.flat[len(panels) :]:
         axes.remove()
     for axes, (others, panel) in zip(grid.flat, panels.items(), strict=False):
-        panel = panel if field is None else sorted(panel, key=lambda row: row.settings[field])
-        for index, row in enumerate(panel):
-            _draw_curve(
-                axes, row, index, "" if field is None else f"{field} = {row.settings[field]}"
-            )
-        if others:
-            axes.set_title(_label(others), fontsize=9)
-        axes.set_xlabel("training step")
-        tidy(axes)
+        _draw_panel(axes, panel, field, title=_label(others) if others else "")
     for axes in grid[:, 0]:
         axes.set_ylabel(f"{about['dataset']['evaluated_on']} accuracy (%)")
-    _finish(grid[0, 0], figure)
-    return save(figure, figures_dir / "accuracy_curves.png")
+    grid[0, 0].legend(fontsize=8)
+    return figure
+
+
+def _draw_panel(axes: Axes, rows: Sequence[Row], field: str | None, *, title: str) -> None:
+    if field is not None:
+        rows = sorted(rows, key=lambda row: row.settings[field])
+    for index, row in enumerate(rows):
+        label = "mean over seeds" if field is None else f"{field} = {row.settings[field]}"
+        _draw_curve(axes, row, index, label)
+    axes.set_title(title, fontsize=9)
+    axes.set_xlabel("training step")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=6, steps=[1, 2, 5, 10]))
+    axes.xaxis.set_major_formatter("{x:,.0f}")
+    tidy(axes)
 
 
 def _draw_curve(axes: Axes, row: Row, index: int, label: str) -> None:
@@ -111,7 +121,7 @@ def _draw_curve(axes: Axes, row: Row, index: int, label: str) -> None:
     mean = values.mean(axis=0)
     error = np.array([standard_error(column) or 0.0 for column in values.T.tolist()])
     look = line_look(index)
-    axes.plot(steps, mean, label=label or "mean over seeds", **look)
+    axes.plot(steps, mean, label=label, **look)
     axes.fill_between(steps, mean - error, mean + error, color=look["color"], **_BAND)
 
 
@@ -122,12 +132,6 @@ def _apart(rows: Sequence[Row], field: str | None) -> dict[Settings, list[Row]]:
         others = tuple(item for item in row.settings.items() if item[0] != field)
         groups.setdefault(others, []).append(row)
     return groups
-
-
-def _finish(axes: Axes, figure: Figure) -> None:
-    tidy(axes)
-    axes.legend(fontsize=8)
-    figure.supxlabel(_EXPLAINED, fontsize=8)
 
 
 def _label(settings: Settings) -> str:

@@ -126,7 +126,7 @@ def _split(
     if available is not None:
         room = int(_MEMORY_SHARE * available / workers)
         while together > 1 and _bytes(needed, together) > room:
-            together = math.ceil(together / 2)
+            together -= 1
     count = math.ceil(cells / together)
     edges = [cells * number // count for number in range(count + 1)]
     for start, stop in zip(edges, edges[1:], strict=False):

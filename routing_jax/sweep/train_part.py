@@ -51,17 +51,13 @@ def train_part(part: Part, *, console: Console, stops: Stops, started: float) ->
     """
     if part.outcomes is not None:
         return True
-    told = partial(say, console)
     with part.workdir.held():
-        tasks = loading.load(part.cells[0].config.data, say=told)
+        tasks = loading.load(part.cells[0].config.data, say=partial(say, console))
         runs = [make_run(cell.config, tasks) for cell in part.cells]
-        run = together(runs, about=part.title)
         checkpoints = Checkpoints(part.workdir.checkpoint_dir, dataset=tasks.name)
         with told_by_path(checkpoints):
-            state, elapsed, done = resume(run, checkpoints, say=told)
-            stopwatch = Stopwatch(started, elapsed)
             outcomes = _train(
-                part, run, runs, (state, done), checkpoints, console, stops, stopwatch
+                part, runs, checkpoints, console=console, stops=stops, started=started
             )
             if outcomes is None:
                 return False
@@ -71,16 +67,17 @@ def train_part(part: Part, *, console: Console, stops: Stops, started: float) ->
 
 def _train(
     part: Part,
-    run: CellsRun,
     runs: Sequence[loop.Run],
-    start: tuple[Any, int | None],
     checkpoints: Checkpoints,
+    *,
     console: Console,
     stops: Stops,
-    stopwatch: Stopwatch,
+    started: float,
 ) -> list[Outcome] | None:
     """The outcomes of all cells; None if training was stopped."""
-    state, done = start
+    run = together(runs, about=part.title)
+    state, elapsed, done = resume(run, checkpoints, say=partial(say, console))
+    stopwatch = Stopwatch(started, elapsed)
     with (
         MetricsWriter(part.workdir, resume_step=done) as writer,
         Progress(run.schedule.total, start_step=done or 0, console=console) as progress,
@@ -90,45 +87,42 @@ def _train(
             outcome = loop.train(run, state, outputs, stops)
         except AllCellsFailedError as error:
             progress.say(str(error))
-            failed = _first(_recorded(part), error.failed_steps)
-            return [_outcome(part, cell, failed_step=int(step)) for cell, step in enumerate(failed)]
+            failed = _first_failures(part, error.failed_steps)
+            return [_outcome(part, cell, failed_step=step) for cell, step in enumerate(failed)]
     if stops.received is not None:
         return None
     return _outcomes(part, run, runs, outcome, stopwatch.read())
 
 
 def _outcomes(
-    part: Part,
-    run: CellsRun,
-    runs: Sequence[loop.Run],
-    outcome: loop.Outcome,
-    elapsed: Elapsed,
+    part: Part, run: CellsRun, runs: Sequence[loop.Run], outcome: loop.Outcome, elapsed: Elapsed
 ) -> list[Outcome]:
-    """The results of each cell; its times are its share of the program's."""
-    cells = len(runs)
+    """What became of each cell; the times of one are its share of the program's."""
     evaluation = final_evaluation(run, outcome)
     snapshots = jax.tree.map(np.asarray, outcome.state.snapshots)
     write_snapshots(part.workdir, snapshots, run.tasks.task_names)
     records = read_records(part.workdir.metrics_path)
-    failed = _first(_recorded(part), np.zeros(cells, int))
-    share = Elapsed(*(seconds / cells for seconds in elapsed))
+    share = Elapsed(*(seconds / len(runs) for seconds in elapsed))
     parameters = sum(leaf[0].size for leaf in jax.tree.leaves(outcome.state.params))
-    outcomes = []
-    for cell, step in enumerate(failed):
-        if step:
-            outcomes.append(_outcome(part, cell, failed_step=int(step)))
-            continue
+
+    def results_of(cell: int) -> dict[str, Any]:
         record = run_record(
             runs[cell],
-            jax.tree.map(lambda leaf, cell=cell: leaf[cell], evaluation),
+            jax.tree.map(lambda leaf: leaf[cell], evaluation),
             step=int(outcome.state.step),
             parameters=parameters,
             curve=[_of_cell(entry, cell) for entry in records],
             elapsed=share,
             command=part.commands[cell],
         )
-        outcomes.append(_outcome(part, cell, results=results.build_results(record)))
-    return outcomes
+        return results.build_results(record)
+
+    return [
+        _outcome(part, cell, failed_step=step)
+        if step
+        else _outcome(part, cell, results=results_of(cell))
+        for cell, step in enumerate(_first_failures(part, np.zeros(len(runs), int)))
+    ]
 
 
 def _outcome(
@@ -153,14 +147,13 @@ def _of_cell(entry: dict[str, Any], cell: int) -> dict[str, Any]:
     return own
 
 
-def _recorded(part: Part) -> np.ndarray:
-    """The failed steps of every record: int [records, S]."""
-    return np.array([entry["failed_step"] for entry in read_records(part.workdir.metrics_path)])
+def _first_failures(part: Part, now: np.ndarray) -> list[int]:
+    """The first failed step of each cell, 0 for none.
 
-
-def _first(recorded: np.ndarray, now: np.ndarray) -> np.ndarray:
-    """The first failed step of each cell, 0 for none: int [S]."""
-    steps = np.concatenate([recorded.reshape(-1, now.size), now[None]]).astype(np.int64)
-    never = np.iinfo(np.int64).max
-    first = np.where(steps > 0, steps, never).min(axis=0)
-    return np.where(first == never, 0, first)
+    Args:
+      part: the program, with the records of its evaluations.
+      now: int [S], what is known since the last of them.
+    """
+    recorded = [entry["failed_step"] for entry in read_records(part.workdir.metrics_path)]
+    columns = zip(*recorded, now.tolist(), strict=True)
+    return [min(filter(None, steps), default=0) for steps in columns]

@@ -28,7 +28,7 @@ class Machine:
         self._init = jax.jit(lambda hyper: program.init(hyper, data[0]))
         self._segment = jax.jit(
             lambda state, hyper, steps: program.segment(
-                state, hyper, *data, steps, jnp.asarray(True)
+                state, hyper, *data, steps, jnp.asarray(False)
             )
         )
 
@@ -74,7 +74,7 @@ def test_cells_under_one_vmap_equal_their_own_runs(singles, digits):
         mine = state_of(state, cell)
         # The same decisions, to the last one; data, counts and steps too. Floats may be rounded.
         np.testing.assert_array_equal(mine.usage.actions, own_state.usage.actions)
-        np.testing.assert_array_equal(mine.snapshots.steps, own_state.snapshots.steps)
+        np.testing.assert_array_equal(mine.tally.steps, own_state.tally.steps)
         chex.assert_trees_all_close(mine.params, own_state.params, rtol=1e-5, atol=1e-5)
         np.testing.assert_allclose(report.train_loss[cell], own_report.train_loss, rtol=1e-5)
     np.testing.assert_array_equal(report.finite, [True, True, True, False])

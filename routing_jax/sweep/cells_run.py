@@ -14,6 +14,8 @@ from routing_jax.training.loop import Run
 from routing_jax.training.pace import Pace
 from routing_jax.training.program import SegmentReport
 
+_SEGMENT_SECONDS = 5.0
+
 
 class AllCellsFailedError(RunError):
     """No cell of a program is left to train.
@@ -34,6 +36,11 @@ class CellsRun(Run):
     program: CellsProgram
     about: str = ""
     """Which program of the sweep this is, for the live line."""
+
+    @property
+    def segment_seconds(self) -> float:
+        """Longer than for a single run: every segment costs each cell part of a step."""
+        return _SEGMENT_SECONDS
 
     def require_sound(self, report: SegmentReport, checkpoints: Checkpoints) -> None:
         """Raises AllCellsFailedError if no cell is left."""

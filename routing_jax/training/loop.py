@@ -17,7 +17,7 @@ from routing_jax.reporting.progress_line import ProgressReport
 from routing_jax.reporting.writers import MetricsWriter
 from routing_jax.training.checkpointing import Checkpoints
 from routing_jax.training.compilation import cached_compilations
-from routing_jax.training.pace import Pace, Schedule, Stopwatch
+from routing_jax.training.pace import SEGMENT_SECONDS, Pace, Schedule, Stopwatch
 from routing_jax.training.program import Program, SegmentReport
 from routing_jax.training.state import Hyperparams, TrainState
 from routing_jax.training.stopping import Stops
@@ -48,7 +48,12 @@ class Run:
         """Epochs of the largest task after `step` steps."""
         return step * self.examples_per_task / int(self.tasks.train.sizes.max())
 
-    # What follows is all that a report means; a sweep's run differs in nothing else.
+    # What follows is all in which a sweep's run differs.
+
+    @property
+    def segment_seconds(self) -> float:
+        """Aim for a segment."""
+        return SEGMENT_SECONDS
 
     def require_sound(self, report: SegmentReport, checkpoints: Checkpoints) -> None:
         """Raises RunError if the segment was not sound; a state like that is never saved."""
@@ -159,7 +164,7 @@ def _train(
     run: Run, state: TrainState, advance: "_Advance", outputs: Outputs, stops: Stops
 ) -> Outcome:
     """Segment by segment."""
-    pace, step, report, tested = Pace(), int(state.step), None, None
+    pace, step, report, tested = Pace(run.segment_seconds), int(state.step), None, None
     while step < run.schedule.total and stops.received is None:
         length = pace.next_length(run.schedule.steps_to_halt(step))
         state, report, seconds = advance(state, steps=length)

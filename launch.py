@@ -28,10 +28,16 @@ def main(argv: Sequence[str]) -> int:
     with answer_signals() as stops:
         try:
             command = cli.parse(argv)
+            if command.sweep is not None and command.sweep.print_only:
+                print("\n".join(command.sweep.commands(command.launch, command.workdir.path)))
+                return 0
             stops.resumable = command.mode == "train"
             with command.settled_workdir():
                 # Only now: it imports JAX, which takes longer than any answer above.
-                from routing_jax.training.run import run
+                if command.sweep is None:
+                    from routing_jax.training.run import run
+                else:
+                    from routing_jax.sweep.run import run
 
                 return run(command, stops, started=_STARTED)
         except UserError as error:

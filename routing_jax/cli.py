@@ -6,6 +6,7 @@ import difflib
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import ml_collections
 from absl import flags
@@ -15,6 +16,9 @@ from routing_jax import config as config_lib
 from routing_jax import experiment
 from routing_jax.config_fields import FIELDS
 from routing_jax.errors import UserError
+from routing_jax.sweep import axes
+from routing_jax.sweep.plan import make_cells
+from routing_jax.sweep.request import Slurm, Sweep, require_slurm
 from routing_jax.workdir import Workdir
 
 MODES = ("train", "evaluate")
@@ -28,16 +32,20 @@ class Command:
     """What the command line asks for, checked.
 
     Attributes:
+        launch: The program and its experiment, as the command names them.
         mode: "train" or "evaluate".
         config: The resolved and validated configuration, locked.
         workdir: Where the run is or will be.
         overwrite: Whether an earlier run in the work directory makes way.
+        sweep: The grid to train; None for a single run.
     """
 
+    launch: tuple[str, ...]
     mode: str
     config: ml_collections.ConfigDict
     workdir: Workdir
     overwrite: bool
+    sweep: Sweep | None = None
 
     @contextlib.contextmanager
     def settled_workdir(self) -> Iterator[None]:
@@ -75,10 +83,19 @@ def parse(argv: Sequence[str]) -> Command:
         config = workdir.read_config()
     else:
         raise UserError(_missing_config(settings.mode, _experiments_dir(argv[0])))
+    given = config_lib.flatten(config)
     _apply_overrides(config, [argv[0], *rest], known=[*settings, "help"])
+    config.sweep = axes.merged(settings.sweep or (), onto=config.sweep)
     config_lib.validate(config)
     workdir = workdir or Workdir(Path("runs") / config.experiment)
-    return Command(settings.mode, config, workdir, settings.overwrite)
+    return Command(
+        (argv[0], *([] if source is None else [f"--config={source}"])),
+        settings.mode,
+        config,
+        workdir,
+        settings.overwrite,
+        _read_sweep(settings, config, given),
+    )
 
 
 def wants_help(argv: Sequence[str]) -> bool:
@@ -92,7 +109,7 @@ def help_text(program: str) -> str:
     lines = [
         f"usage: python {program} --config=<experiment>[:argument] [--config.<field>=<value> ...]",
         "",
-        *(f"  --{name:<10} {settings[name].help}" for name in settings),
+        *(f"  --{name:<15} {settings[name].help}" for name in settings),
         "",
         "fields of the configuration, with their defaults (an experiment sets its own):",
         *(_help_line(name) for name in FIELDS),
@@ -115,9 +132,40 @@ def _settings_flags() -> flags.FlagValues:
     flags.DEFINE_boolean(
         "overwrite", False, "remove an earlier run from the directory first", flag_values=values
     )
+    _define_sweep_flags(values)
     # Flags may follow anything they do not know, in any order.
     values.set_gnu_getopt(True)
     return values
+
+
+def _define_sweep_flags(values: flags.FlagValues) -> None:
+    flags.DEFINE_multi_string(
+        "sweep",
+        None,
+        "an axis of a grid: rho=0,0.3 or seed=0:8; may be repeated",
+        flag_values=values,
+    )
+    flags.DEFINE_boolean(
+        "sweep_print", False, "print the sweep as plain commands instead", flag_values=values
+    )
+    flags.DEFINE_integer(
+        "sweep_workers",
+        None,
+        "train the programs of a sweep in so many processes",
+        flag_values=values,
+    )
+    flags.DEFINE_string(
+        "slurm.partition",
+        None,
+        "submit the programs of a sweep to it, as a job array",
+        flag_values=values,
+    )
+    flags.DEFINE_integer(
+        "slurm.minutes",
+        60,
+        "time limit of such a job, which goes on in a new one",
+        flag_values=values,
+    )
 
 
 def _parse_settings(argv: Sequence[str]) -> tuple[flags.FlagValues, list[str]]:
@@ -132,6 +180,37 @@ def _parse_settings(argv: Sequence[str]) -> tuple[flags.FlagValues, list[str]]:
     return settings, rest
 
 
+def _read_sweep(
+    settings: flags.FlagValues, config: ml_collections.ConfigDict, given: dict[str, Any]
+) -> Sweep | None:
+    """The sweep that is asked for, every cell checked."""
+    partition = settings["slurm.partition"].value
+    asked = {
+        "--sweep_print": settings.sweep_print,
+        "--sweep_workers": settings.sweep_workers is not None,
+        "--slurm.partition": partition is not None,
+    }
+    named = [name for name, is_asked in asked.items() if is_asked]
+    if not config.sweep:
+        if named:
+            raise UserError(f"{named[0]} needs a grid: name its axes with --sweep=FIELD=VALUES.")
+        return None
+    if settings.mode != "train":
+        raise UserError(
+            f"--sweep with --mode={settings.mode}: a sweep evaluates every cell itself, in "
+            "sweep.json; --config.sweep= empties the grid."
+        )
+    if len(named) > 1:
+        raise UserError(f"{' and '.join(named)} exclude each other: name one.")
+    if settings.sweep_workers is not None and settings.sweep_workers < 1:
+        raise UserError(f"--sweep_workers={settings.sweep_workers}: name an integer >= 1.")
+    slurm = None if partition is None else Slurm(partition, settings["slurm.minutes"].value)
+    if slurm is not None:
+        require_slurm()
+    cells = make_cells(config, axes.parse_axes([config.sweep]))
+    return Sweep(tuple(cells), given, settings.sweep_print, settings.sweep_workers, slurm)
+
+
 def _given_workdir(settings: flags.FlagValues) -> Workdir | None:
     if settings.workdir == "":
         raise UserError("--workdir is empty; name a directory.")
@@ -142,6 +221,7 @@ def _apply_overrides(
     config: ml_collections.ConfigDict, argv: list[str], known: Sequence[str]
 ) -> None:
     """Sets the fields named by `--config.<field>=<value>`; anything else left over is a mistake."""
+    argv = _set_to_none(config, argv)
     named = [match["field"] for match in map(_OVERRIDE.match, argv) if match]
     unknown = [name for name in named if name not in FIELDS]
     if unknown:
@@ -159,6 +239,20 @@ def _apply_overrides(
     if positional:
         raise UserError(f"unexpected argument {positional[0]!r}: write options as --name=value.")
     config_lib.resolve_length(config, named)
+
+
+def _set_to_none(config: ml_collections.ConfigDict, argv: list[str]) -> list[str]:
+    """Takes out `--config.<field>=None` where None is allowed, which no flag of a number reads."""
+    rest = []
+    for argument in argv:
+        match = _OVERRIDE.match(argument)
+        field = FIELDS.get(match["field"]) if match else None
+        if field and field.rule.none_means and argument.endswith("=None"):
+            group, _, leaf = match["field"].rpartition(".")
+            config[group][leaf] = None
+        else:
+            rest.append(argument)
+    return rest
 
 
 def _sentence(error: Exception) -> str:

@@ -50,7 +50,11 @@ def validate(config: ml_collections.ConfigDict) -> None:
     Raises:
         ConfigError: With one line for every unknown or missing field, wrong value and clash.
     """
-    values = flatten(config)
+    validate_values(flatten(config))
+
+
+def validate_values(values: Mapping[str, Any]) -> None:
+    """`validate` for the values of a configuration by dotted name."""
     wrong = {name for name, value in values.items() if not _accepts(name, value)}
     missing = [name for name in FIELDS if name not in values]
     _raise_if_any(

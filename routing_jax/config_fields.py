@@ -52,6 +52,9 @@ FIELDS: dict[str, Field] = {
     "experiment": Field(
         "experiment", _EXPERIMENT_NAME, "names the run in results, figures and the work directory"
     ),
+    "sweep": Field(
+        "", rules.ANY_TEXT, "axes of a grid, such as 'rho=0,0.3 seed=0:8'; '' = a single run"
+    ),
     # Data.
     "data.name": Field(
         "mnist",
@@ -196,3 +199,22 @@ FIELDS: dict[str, Field] = {
     "training.checkpoint_every": Field(500, rules.COUNT, "steps from one checkpoint to the next"),
     "training.seed": Field(0, rules.SEED, "seed of every random draw"),
 }
+
+TRACED = {
+    "seed": "training.seed",
+    "learning_rate": "optimizer.learning_rate",
+    "router_learning_rate": "router.learning_rate",
+    "return_rate": "router.return_rate",
+    "dispatcher_learning_rate": "router.dispatcher_learning_rate",
+    "epsilon": "router.epsilon",
+    "epsilon_end": "router.epsilon_end",
+    "temperature": "router.temperature",
+    "temperature_end": "router.temperature_end",
+    "probability_floor": "router.probability_floor",
+    "entropy_weight": "router.entropy_weight",
+    "rho": "reward.rho",
+    "discount": "reward.discount",
+    "block_noise": "model.block_noise",
+}
+"""The field behind each of `training.state.Hyperparams`: a compiled program takes their values as
+arguments, so the cells of a sweep that differ only in them share one program."""

@@ -66,6 +66,26 @@ class Workdir:
         return self.path / "figures"
 
     @property
+    def plan_path(self) -> Path:
+        """Which programs train the cells of a sweep, JSON."""
+        return self.path / "plan.json"
+
+    @property
+    def programs_dir(self) -> Path:
+        """A folder for each program of a sweep, itself like the work directory of a run."""
+        return self.path / "programs"
+
+    @property
+    def jobs_dir(self) -> Path:
+        """What submitted jobs print, and what submitit keeps of them."""
+        return self.path / "jobs"
+
+    @property
+    def sweep_path(self) -> Path:
+        """What a sweep measured, JSON."""
+        return self.path / "sweep.json"
+
+    @property
     def lock_path(self) -> Path:
         """There while a process trains; holds its number."""
         return self.path / ".lock"
@@ -174,6 +194,10 @@ class Workdir:
             self.results_path,
             self.routing_path,
             self.figures_dir,
+            self.plan_path,
+            self.programs_dir,
+            self.jobs_dir,
+            self.sweep_path,
         ]
 
     def _remove_leftovers(self) -> None:

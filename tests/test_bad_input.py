@@ -278,6 +278,64 @@ WRONG_INPUTS = {
         [CONFIG, "--workdir=launch.py"],
         "--workdir=launch.py is a file; name a directory.",
     ),
+    "unknown axis of a sweep": (
+        [CONFIG, "--sweep=rhoo=0,0.3"],
+        "--sweep=rhoo=0,0.3: rhoo: there is no such field; did you mean rho?",
+    ),
+    "unknown field as an axis": (
+        [CONFIG, "--sweep=router.agnet=single"],
+        "--sweep=router.agnet=single: router.agnet: there is no such field; did you mean "
+        "router.agent?",
+    ),
+    "an axis without values": (
+        [CONFIG, "--sweep=rho="],
+        "--sweep=rho=: there are no values; write --sweep=rho=VALUE,VALUE.",
+    ),
+    "an empty axis": (
+        [CONFIG, "--sweep="],
+        "--sweep=: there is no axis; write --sweep=FIELD=VALUE,VALUE.",
+    ),
+    "text as a swept number": (
+        [CONFIG, "--sweep=rho=0,high"],
+        "--sweep=rho=0,high: every value must be a number.",
+    ),
+    "an axis twice": (
+        [CONFIG, "--sweep=rho=0", "--sweep=reward.rho=1"],
+        "--sweep: reward.rho is swept twice; join its values.",
+    ),
+    "a cell that is not allowed": (
+        [CONFIG, "--sweep=rho=0.5,1.5", "--sweep=seed=0:2"],
+        "--sweep: the cell rho=1.5,seed=0 is not allowed. The configuration is wrong in 1 place:\n"
+        "  reward.rho = 1.5 is not allowed: set it to a number in [0, 1] (default 0.0)",
+    ),
+    "a cell that clashes": (
+        [CONFIG, "--sweep=dispatch.strategy=auto,gather"],
+        "--sweep: the cell dispatch.strategy=gather is not allowed. The configuration is wrong in "
+        "1 place:\n"
+        "  dispatch.strategy = 'gather' and router.decision_per = 'example' clash: gather applies "
+        "one block per task; set router.decision_per to task or dispatch.strategy to auto",
+    ),
+    "a grid over a million cells": (
+        [CONFIG, "--sweep=seed=0:1000", "--sweep=model.width=1:1002"],
+        "--sweep: 1,001,000 cells are more than 1,000,000; sweep fewer values.",
+    ),
+    "a sweep of evaluations": (
+        ["--mode=evaluate", CONFIG, "--sweep=rho=0,1"],
+        "--sweep with --mode=evaluate: a sweep evaluates every cell itself, in sweep.json; "
+        "--config.sweep= empties the grid.",
+    ),
+    "workers without a sweep": (
+        [CONFIG, "--sweep_workers=2"],
+        "--sweep_workers needs a grid: name its axes with --sweep=FIELD=VALUES.",
+    ),
+    "no workers": (
+        [CONFIG, "--sweep=rho=0,1", "--sweep_workers=0"],
+        "--sweep_workers=0: name an integer >= 1.",
+    ),
+    "workers and printing": (
+        [CONFIG, "--sweep=rho=0,1", "--sweep_workers=2", "--sweep_print"],
+        "--sweep_print and --sweep_workers exclude each other: name one.",
+    ),
     "an empty work directory": (
         [CONFIG, "--workdir="],
         "--workdir is empty; name a directory.",
@@ -301,6 +359,23 @@ def test_a_wrong_input_is_answered_at_once(case, capsys):
     assert (status, output.out) == (2, "")
     assert seconds < SECONDS_TO_ANSWER
     assert not (ROOT / "elsewhere").exists()
+
+
+def test_slurm_where_there_is_none(capsys, monkeypatch):
+    arguments = ["launch.py", CONFIG, "--sweep=rho=0,1", "--slurm.partition=gpu"]
+    monkeypatch.setattr("shutil.which", lambda name: None)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: name == "submitit" or None)
+    assert launch.main(arguments) == 2
+    assert capsys.readouterr().err == (
+        "error: --slurm.partition: there is no SLURM here (the command sbatch is not found). "
+        "Submit from a machine of the cluster, or use --sweep_workers=N.\n"
+    )
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    assert launch.main(arguments) == 2
+    assert capsys.readouterr().err == (
+        "error: --slurm.partition needs the package submitit, which is not installed: pip install "
+        "-c constraints.txt -e '.[slurm]'.\n"
+    )
 
 
 @pytest.mark.parametrize(

@@ -60,6 +60,7 @@ def test_the_defaults_are_those_of_the_paper_and_the_issue():
     config = config_lib.base_config()
     assert config.to_dict() == {
         "experiment": "experiment",
+        "sweep": "",
         "data": {
             "name": "mnist",
             "tasks": "one_vs_rest",

@@ -171,6 +171,7 @@ def test_every_experiment_takes_two_steps_when_shrunk(path, tmp_path):
         "--config.model.width=8",
         "--config.data.name=digits",
         "--config.data.tasks=one_vs_rest",
+        "--config.sweep=",
     )
     assert start(tmp_path, *shrunk, experiment=path.name) == 0
     assert read(tmp_path)["curve"][0][-1]["step"] == 2

@@ -21,6 +21,10 @@ NAMES = {
     "results_path": "results.json",
     "routing_path": "routing.npz",
     "figures_dir": "figures",
+    "plan_path": "plan.json",
+    "programs_dir": "programs",
+    "jobs_dir": "jobs",
+    "sweep_path": "sweep.json",
 }
 
 

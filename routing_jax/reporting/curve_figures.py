@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator
 
 from routing_jax.reporting.figure_style import line_look, new_figure, save, tidy
-from routing_jax.reporting.formats import measured
+from routing_jax.reporting.formats import measured, scale
 from routing_jax.reporting.routing_file import Routing
 
 LOSSES = {"accuracy": "cross-entropy (nats, mean over tasks)"}
@@ -59,14 +59,14 @@ def draw_policy_entropy(results: dict[str, Any], routing: Routing, figures_dir: 
 def _draw_metrics(axes: Axes, results: dict[str, Any]) -> None:
     """The test metrics; all are accuracies or none is."""
     names = list(results["test"])
-    accuracies = names[0].endswith("accuracy")
+    factor, unit = scale(names[0])
     for i, name in enumerate(names):
         values = _of_seeds(results, f"test_{name}")
         label = (
             f"{name.replace('_', ' ')}, {measured(name, float(values[:, -1].mean()))} at the end"
         )
-        _draw_line(axes, results, 100 * values if accuracies else values, label=label, index=i)
-    evaluated_on, unit = results["dataset"]["evaluated_on"], "%, " if accuracies else ""
+        _draw_line(axes, results, factor * values, label=label, index=i)
+    evaluated_on = results["dataset"]["evaluated_on"]
     axes.set_ylabel(f"{evaluated_on} {names[0]} ({unit}mean over tasks)")
     axes.legend(fontsize=8)
 

@@ -17,9 +17,26 @@ def figure(value: float | None) -> str:
     return f"{_number(value):.3g}"
 
 
+def higher_is_better(metric: str) -> bool:
+    """Of accuracies, which are fractions; what else is measured are errors."""
+    return metric.endswith("accuracy")
+
+
+def scale(metric: str) -> tuple[float, str]:
+    """What to multiply a metric by for an axis, and the unit it then has: percent or nothing."""
+    return (100.0, "%, ") if higher_is_better(metric) else (1.0, "")
+
+
+def with_error(metric: str, mean: float, error: float) -> str:
+    """A mean with its standard error: "99.80 ± 0.01 %", "0.0213 ± 0.0004"."""
+    if higher_is_better(metric):
+        return f"{100 * mean:.2f} ± {100 * error:.2f} %"
+    return f"{figure(mean)} ± {figure(error)}"
+
+
 def measured(metric: str, value: float | None) -> str:
     """A value of a metric: a percentage where it is an accuracy, else a plain number."""
-    return percent(value) if metric.endswith("accuracy") else figure(value)
+    return percent(value) if higher_is_better(metric) else figure(value)
 
 
 def rate(per_second: float | None) -> str:

@@ -30,6 +30,7 @@ class ProgressReport:
         blocks_used: how many different blocks the greedy routes use, per depth.
         examples_per_second: training examples of all tasks together.
         seconds_left: estimated.
+        note: what else there is to say, such as of how many cells these are the medians.
     """
 
     step: int
@@ -40,6 +41,7 @@ class ProgressReport:
     blocks_used: tuple[int, ...]
     examples_per_second: float
     seconds_left: float
+    note: str = ""
 
 
 @dataclass(frozen=True)
@@ -95,6 +97,7 @@ def log_line(report: ProgressReport, *, total_steps: int) -> str:
         f"blocks used {joined(report.blocks_used)}",
         f"{rate(report.examples_per_second)} examples/s",
         f"{clock(report.seconds_left)} left",
+        *_note(report),
     ]
     return f"step {report.step:,} of {total_steps:,} ({done:.0f} %): {', '.join(fields)}"
 
@@ -125,6 +128,7 @@ def _worded(report: ProgressReport) -> list[str]:
         f"entropy {report.policy_entropy:z.2f} nats",
         f"blocks {joined(report.blocks_used)}",
         f"{rate(report.examples_per_second)} examples/s",
+        *_note(report),
     ]
 
 
@@ -142,6 +146,10 @@ def _first(metrics: Mapping[str, float]) -> list[tuple[str, str]]:
     return [(name, measured(name, value)) for name, value in list(metrics.items())[:1]]
 
 
+def _note(report: ProgressReport) -> list[str]:
+    return [report.note] if report.note else []
+
+
 def _ever_shorter(report: ProgressReport) -> Iterator[list[str]]:
     """The fields in short words, then without what can be spared, then with fewer and fewer."""
     test = [f"test {_short(value)}" for _, value in _first(report.test_metrics)]
@@ -152,6 +160,10 @@ def _ever_shorter(report: ProgressReport) -> Iterator[list[str]]:
         f"blocks {joined(report.blocks_used)}",
         f"{short_rate(report.examples_per_second)} ex/s",
     ]
+    yield [*first, *test, f"entropy {entropy}", *last, *_note(report)]
+    if report.note:
+        yield [*first, *test, report.note]
+        yield [first[0], first[-1], report.note]
     yield [*first, *test, f"entropy {entropy}", *last]
     fields = [*first, f"H {entropy}", *last]
     for kept in range(len(fields), 0, -1):

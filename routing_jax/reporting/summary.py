@@ -7,12 +7,12 @@ from rich.table import Table
 
 from routing_jax.reporting.formats import (
     duration,
-    figure,
     heading,
     measured,
     mebibytes,
     rate,
     route,
+    with_error,
 )
 from routing_jax.workdir import Workdir
 
@@ -95,6 +95,4 @@ def _mean(name: str, metric: dict[str, Any]) -> str:
     mean, error = metric["mean"], metric["stderr"]
     if mean is None or error is None:
         return measured(name, mean)
-    if name.endswith("accuracy"):
-        return f"{100 * mean:.2f} ± {100 * error:.2f} %"
-    return f"{figure(mean)} ± {figure(error)}"
+    return with_error(name, mean, error)

@@ -17,7 +17,7 @@ from routing_jax.reporting.progress_line import ProgressReport
 from routing_jax.reporting.writers import MetricsWriter
 from routing_jax.training.checkpointing import Checkpoints
 from routing_jax.training.compilation import cached_compilations
-from routing_jax.training.pace import Pace, Schedule, Stopwatch
+from routing_jax.training.pace import SEGMENT_SECONDS, Pace, Schedule, Stopwatch
 from routing_jax.training.program import Program, SegmentReport
 from routing_jax.training.state import Hyperparams, TrainState
 from routing_jax.training.stopping import Stops
@@ -47,6 +47,61 @@ class Run:
     def epochs(self, step: int) -> float:
         """Epochs of the largest task after `step` steps."""
         return step * self.examples_per_task / int(self.tasks.train.sizes.max())
+
+    # What follows is all in which a sweep's run differs.
+
+    @property
+    def segment_seconds(self) -> float:
+        """Aim for a segment."""
+        return SEGMENT_SECONDS
+
+    def require_sound(self, report: SegmentReport, checkpoints: Checkpoints) -> None:
+        """Raises RunError if the segment was not sound; a state like that is never saved."""
+        if report.bad_step == 0 and report.finite:
+            return
+        where = (
+            f"The loss of step {report.bad_step:,} is"
+            if report.bad_step
+            else f"The parameters after step {report.step:,} are"
+        )
+        checkpoints.finish()
+        config, last = self.program.config, checkpoints.latest_step()
+        kept = "Nothing was saved" if last is None else f"The checkpoint of step {last:,} is kept"
+        raise RunError(
+            f"{where} not finite: training has diverged. {kept}. Lower optimizer.learning_rate "
+            f"(now {config.optimizer.learning_rate:g}) or router.learning_rate (now "
+            f"{config.router.learning_rate:g}), and train in another --workdir or with --overwrite."
+        )
+
+    def tested(self, report: SegmentReport) -> dict[str, float]:
+        """The test metrics for the live line."""
+        return {name: float(v.mean()) for name, v in report.evaluation.metrics.items()}
+
+    def record(self, report: SegmentReport) -> dict[str, object]:
+        """A line of metrics.jsonl, and an entry of the curve in results.json."""
+        return {
+            "epoch": self.epochs(int(report.step)),
+            "train_loss": report.train_loss,
+            **{f"train_{name}": value for name, value in report.train_metrics.items()},
+            **{f"test_{name}": v.mean() for name, v in report.evaluation.metrics.items()},
+            "policy_entropy_per_depth": report.policy_entropy,
+            "blocks_used_per_depth": report.blocks_used,
+        }
+
+    def progress_report(
+        self, report: SegmentReport, pace: Pace, tested: dict[str, float]
+    ) -> ProgressReport:
+        """The state of the training for the live line."""
+        return ProgressReport(
+            step=int(report.step),
+            loss=float(report.train_loss),
+            metrics={name: float(value) for name, value in report.train_metrics.items()},
+            test_metrics=tested,
+            policy_entropy=float(report.policy_entropy.mean()),
+            blocks_used=tuple(report.blocks_used.tolist()),
+            examples_per_second=self.task_examples / pace.seconds_per_step,
+            seconds_left=pace.seconds_left(int(report.step), self.schedule),
+        )
 
 
 class Outcome(NamedTuple):
@@ -108,12 +163,12 @@ def _train(
     run: Run, state: TrainState, advance: "_Advance", outputs: Outputs, stops: Stops
 ) -> Outcome:
     """Segment by segment."""
-    pace, step, report, tested = Pace(), int(state.step), None, {}
+    pace, step, report, tested = Pace(run.segment_seconds), int(state.step), None, {}
     while step < run.schedule.total and stops.received is None:
         length = pace.next_length(run.schedule.steps_to_halt(step))
         state, report, seconds = advance(state, steps=length)
         step += length
-        _require_finite(run, report, outputs.checkpoints)
+        run.require_sound(report, outputs.checkpoints)
         outputs.checkpoints.check()
         pace.stepped(length, seconds)
         outputs.stopwatch.stepped(seconds)
@@ -121,10 +176,10 @@ def _train(
             state, report, seconds = advance(state, evaluate=True)
             pace.evaluated(seconds)
             outputs.stopwatch.evaluated(seconds)
-            outputs.writer.write(step, _record(run, report))
-            tested = report.evaluation.metrics
+            outputs.writer.write(step, run.record(report))
+            tested = run.tested(report)
         if pace.seconds_per_step is not None:
-            outputs.progress.update(_progress_report(run, report, pace, tested))
+            outputs.progress.update(run.progress_report(report, pace, tested))
         if run.schedule.saves(step):
             _save(state, outputs)
     _save(state, outputs, wait=True)
@@ -166,49 +221,3 @@ def _save(state: TrainState, outputs: Outputs, *, wait: bool = False) -> None:
     if wait:
         outputs.checkpoints.finish()
     outputs.stopwatch.saved(time.perf_counter() - began)
-
-
-def _require_finite(run: Run, report: SegmentReport, checkpoints: Checkpoints) -> None:
-    """Raises RunError if the segment was not sound; a state like that is never saved."""
-    if report.bad_step == 0 and report.finite:
-        return
-    where = (
-        f"The loss of step {report.bad_step:,} is"
-        if report.bad_step
-        else f"The parameters after step {report.step:,} are"
-    )
-    checkpoints.finish()
-    config, last = run.program.config, checkpoints.latest_step()
-    kept = "Nothing was saved" if last is None else f"The checkpoint of step {last:,} is kept"
-    raise RunError(
-        f"{where} not finite: training has diverged. {kept}. Lower optimizer.learning_rate (now "
-        f"{config.optimizer.learning_rate:g}) or router.learning_rate (now "
-        f"{config.router.learning_rate:g}), and train in another --workdir or with --overwrite."
-    )
-
-
-def _progress_report(
-    run: Run, report: SegmentReport, pace: Pace, tested: dict[str, np.ndarray]
-) -> ProgressReport:
-    return ProgressReport(
-        step=int(report.step),
-        loss=float(report.train_loss),
-        metrics={name: float(value) for name, value in report.train_metrics.items()},
-        test_metrics={name: float(values.mean()) for name, values in tested.items()},
-        policy_entropy=float(report.policy_entropy.mean()),
-        blocks_used=tuple(report.blocks_used.tolist()),
-        examples_per_second=run.task_examples / pace.seconds_per_step,
-        seconds_left=pace.seconds_left(int(report.step), run.schedule),
-    )
-
-
-def _record(run: Run, report: SegmentReport) -> dict[str, object]:
-    """A line of metrics.jsonl, and an entry of the curve in results.json."""
-    return {
-        "epoch": run.epochs(int(report.step)),
-        "train_loss": report.train_loss,
-        **{f"train_{name}": value for name, value in report.train_metrics.items()},
-        **{f"test_{name}": v.mean() for name, v in report.evaluation.metrics.items()},
-        "policy_entropy_per_depth": report.policy_entropy,
-        "blocks_used_per_depth": report.blocks_used,
-    }

@@ -37,11 +37,12 @@ class Pace:
 
     The first segment is one step, so that the time to the first step is known. It also warms the
     machine up: its pace bounds the second, which is at most ten steps, and is then forgotten. Later
-    segments take `SEGMENT_SECONDS`. Lengths are an argument of the compiled segment, not a part of
+    segments take `segment_seconds`. Lengths are an argument of the compiled segment, not a part of
     it.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, segment_seconds: float = SEGMENT_SECONDS) -> None:
+        self._segment_seconds = segment_seconds
         self.seconds_per_step: float | None = None
         """Of the newest segments; None before the second."""
         self._first: float | None = None  # seconds of the first step
@@ -53,7 +54,7 @@ class Pace:
             return 1
         if self.seconds_per_step is None:
             steps_to_halt = min(steps_to_halt, 10)
-        length = round(SEGMENT_SECONDS / max(self.seconds_per_step or self._first, 1e-6))
+        length = round(self._segment_seconds / max(self.seconds_per_step or self._first, 1e-6))
         return max(1, min(steps_to_halt, length))
 
     def stepped(self, steps: int, seconds: float) -> None:

@@ -1,39 +1,40 @@
 """The record of a run, from its parts."""
 
 import os
-import shlex
-import sys
+from collections.abc import Sequence
 
 import jax
 import numpy as np
 
-from routing_jax.cli import Command
 from routing_jax.reporting import results
-from routing_jax.reporting.writers import read_records
 from routing_jax.training.evaluation import Evaluation
 from routing_jax.training.loop import Run
 from routing_jax.training.pace import Elapsed
-from routing_jax.training.state import TrainState
 
 
 def run_record(
-    command: Command,
     planned: Run,
-    state: TrainState,
     evaluation: Evaluation,
+    *,
+    step: int,
+    parameters: int,
+    curve: Sequence[results.CurveEntry],
     elapsed: Elapsed,
+    command: str,
 ) -> results.RunRecord:
     """What a run measured, ready for results.json.
 
     Args:
-      command: the command that ran; its work directory holds the curve.
       planned: the run.
-      state: the last state.
-      evaluation: of that state, as NumPy arrays.
+      evaluation: of its last state, as NumPy arrays.
+      step: of that state.
+      parameters: trained numbers of its network.
+      curve: the records of its evaluations.
       elapsed: where the time went.
+      command: as typed.
     """
-    tasks, config = planned.tasks, command.config
-    per_step = (elapsed.train - elapsed.evaluation) / int(state.step)
+    tasks, config = planned.tasks, planned.program.config
+    per_step = (elapsed.train - elapsed.evaluation) / step
     num_blocks = config.model.num_blocks or tasks.num_tasks
     routes = np.where(evaluation.greedy == num_blocks, -1, evaluation.greedy)
     return results.RunRecord(
@@ -48,7 +49,7 @@ def run_record(
         tasks=tasks.task_names,
         seeds=[config.training.seed],
         test={name: values[None] for name, values in evaluation.metrics.items()},
-        curve=[read_records(command.workdir.metrics_path)],
+        curve=[curve],
         routing_map=routes[None],
         seconds=results.SecondsRecord(
             total=elapsed.total,
@@ -59,9 +60,9 @@ def run_record(
             save=elapsed.save,
         ),
         examples_per_second=planned.task_examples / per_step,
-        parameters=sum(leaf.size for leaf in jax.tree.leaves(state.params)),
+        parameters=parameters,
         config=config.to_dict(),
-        command=shlex.join(["python", *sys.argv]),
+        command=command,
         device=_device(),
     )
 

@@ -1,6 +1,8 @@
 """A whole run: from a checked command to the table at its end."""
 
-from collections.abc import Iterator
+import shlex
+import sys
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 
@@ -14,7 +16,7 @@ from routing_jax.errors import RunError, UserError
 from routing_jax.models.factory import DataShape
 from routing_jax.reporting import figures, results, routing_file, summary
 from routing_jax.reporting.progress import Progress
-from routing_jax.reporting.writers import MetricsWriter
+from routing_jax.reporting.writers import MetricsWriter, read_records
 from routing_jax.training import loop
 from routing_jax.training.checkpointing import Checkpoints
 from routing_jax.training.compilation import cached_compilations
@@ -24,7 +26,7 @@ from routing_jax.training.pace import Elapsed, Schedule, Stopwatch
 from routing_jax.training.program import Program
 from routing_jax.training.quiet import quiet_libraries
 from routing_jax.training.record import run_record
-from routing_jax.training.state import TrainState, hyperparams
+from routing_jax.training.state import Snapshots, TrainState, hyperparams
 from routing_jax.training.stopping import Stops
 from routing_jax.workdir import Workdir
 
@@ -49,7 +51,7 @@ def run(command: Command, stops: Stops, *, started: float) -> int:
     """
     console = Console()
     with quiet_libraries():
-        tasks = loading.load(command.config.data, say=partial(_say, console))
+        tasks = loading.load(command.config.data, say=partial(say, console))
         planned = make_run(command.config, tasks)
         checkpoints = Checkpoints(command.workdir.checkpoint_dir, dataset=tasks.name)
         if command.mode == "evaluate":
@@ -57,7 +59,7 @@ def run(command: Command, stops: Stops, *, started: float) -> int:
         if _is_finished(command.workdir, planned, checkpoints):
             return _show_again(command.workdir, console)
         require_memory(planned)
-        with _told_by_path(checkpoints):
+        with told_by_path(checkpoints):
             return _train(command, planned, checkpoints, console, stops, started)
 
 
@@ -92,13 +94,13 @@ def _is_finished(workdir: Workdir, planned: loop.Run, checkpoints: Checkpoints) 
 
 def _show_again(workdir: Workdir, console: Console) -> int:
     """Shows the table of a finished run."""
-    _say(console, f"The run in {workdir.path} is finished; --overwrite starts it anew.")
+    say(console, f"The run in {workdir.path} is finished; --overwrite starts it anew.")
     _show(results.read_results(workdir.results_path), workdir, console)
     return 0
 
 
 @contextmanager
-def _told_by_path(checkpoints: Checkpoints) -> Iterator[None]:
+def told_by_path(checkpoints: Checkpoints) -> Iterator[None]:
     """Turns a failure to write into a message: a full disk is no fault of the program."""
     try:
         yield
@@ -121,7 +123,7 @@ def _train(
 ) -> int:
     """Trains to the end, from the newest whole checkpoint if there is one."""
     workdir, total = command.workdir, planned.schedule.total
-    state, elapsed, done = _resume(planned, checkpoints, console)
+    state, elapsed, done = resume(planned, checkpoints, say=partial(say, console))
     stopwatch = Stopwatch(started, elapsed)
     with (
         MetricsWriter(workdir, resume_step=done) as writer,
@@ -139,8 +141,8 @@ def _train(
     return 0
 
 
-def _resume(
-    planned: loop.Run, checkpoints: Checkpoints, console: Console
+def resume(
+    planned: loop.Run, checkpoints: Checkpoints, *, say: loading.Say
 ) -> tuple[TrainState | None, Elapsed, int | None]:
     """The state to go on from, the time it took, and its step; None where nothing was saved."""
     checkpoints.remove_unfinished()
@@ -148,7 +150,7 @@ def _resume(
         return None, Elapsed(), None
     restored = checkpoints.restore(loop.abstract_state(planned))
     for line in restored.damaged:
-        _say(console, f"{line} Training goes on from step {restored.step:,}.")
+        say(f"{line} Training goes on from step {restored.step:,}.")
     # Orderly saving needs the steps behind it to be free again; they will be the same.
     checkpoints.remove_after(restored.step)
     return restored.state, restored.elapsed, restored.step
@@ -160,13 +162,49 @@ def _evaluate(
     """Evaluates the newest whole checkpoint and shows the table; nothing is written."""
     state, elapsed, _, damaged = checkpoints.restore(loop.abstract_state(planned))
     for line in damaged:
-        _say(console, line)
+        say(console, line)
     with console.status(f"evaluating step {int(state.step):,}"):
         evaluation = _evaluation_of(planned, state)
-    record = run_record(command, planned, state, evaluation, elapsed)
-    _say(console, f"{command.workdir.path}: checkpoint of step {int(state.step):,}")
+    record = _record(command, planned, state, evaluation, elapsed)
+    say(console, f"{command.workdir.path}: checkpoint of step {int(state.step):,}")
     console.print(summary.task_table(results.build_results(record)))
     return 0
+
+
+def final_evaluation(planned: loop.Run, outcome: loop.Outcome) -> Evaluation:
+    """The evaluation of a run's last state, as NumPy arrays."""
+    if outcome.report is None:  # killed behind the last checkpoint
+        return _evaluation_of(planned, outcome.state)
+    return outcome.report.evaluation
+
+
+def write_snapshots(workdir: Workdir, snapshots: Snapshots, task_names: Sequence[str]) -> None:
+    """Writes routing.npz; the snapshots have a leading S axis, and all S took them together."""
+    taken = np.flatnonzero(snapshots.steps[0] >= 0)
+    routing_file.write_routing(
+        workdir.routing_path,
+        snapshots.probabilities[:, taken],
+        snapshots.steps[0, taken],
+        task_names,
+    )
+
+
+def _record(
+    command: Command,
+    planned: loop.Run,
+    state: TrainState,
+    evaluation: Evaluation,
+    elapsed: Elapsed,
+) -> results.RunRecord:
+    return run_record(
+        planned,
+        evaluation,
+        step=int(state.step),
+        parameters=sum(leaf.size for leaf in jax.tree.leaves(state.params)),
+        curve=read_records(command.workdir.metrics_path),
+        elapsed=elapsed,
+        command=shlex.join(["python", *sys.argv]),
+    )
 
 
 def _evaluation_of(planned: loop.Run, state: TrainState) -> Evaluation:
@@ -180,32 +218,24 @@ def _write(
 ) -> None:
     """Writes routing.npz, the figures and, last, results.json: where it stands, all is done."""
     workdir, state = command.workdir, outcome.state
-    if outcome.report is None:  # killed behind the last checkpoint
-        evaluation = _evaluation_of(planned, state)
-    else:
-        evaluation = outcome.report.evaluation
-    taken = np.flatnonzero(np.asarray(state.snapshots.steps) >= 0)
-    routing_file.write_routing(
-        workdir.routing_path,
-        np.asarray(state.snapshots.probabilities)[None, taken],
-        np.asarray(state.snapshots.steps)[taken],
-        planned.tasks.task_names,
-    )
-    record = run_record(command, planned, state, evaluation, stopwatch.read())
+    evaluation = final_evaluation(planned, outcome)
+    snapshots = jax.tree.map(lambda leaf: np.asarray(leaf)[None], state.snapshots)
+    write_snapshots(workdir, snapshots, planned.tasks.task_names)
+    record = _record(command, planned, state, evaluation, stopwatch.read())
     routing = routing_file.read_routing(workdir.routing_path)
     figures.draw_all(results.build_results(record), routing, workdir.figures_dir)
-    record = run_record(command, planned, state, evaluation, stopwatch.read())
+    record = _record(command, planned, state, evaluation, stopwatch.read())
     results.write_results(workdir.results_path, results.build_results(record))
 
 
 def _show(found: dict[str, object], workdir: Workdir, console: Console) -> None:
     """The table, one line of figures, and where everything lies."""
     console.print(summary.task_table(found))
-    _say(console, summary.figures_line(found))
+    say(console, summary.figures_line(found))
     for line in summary.written_files(workdir):
-        _say(console, line)
+        say(console, line)
 
 
-def _say(console: Console, text: str) -> None:
+def say(console: Console, text: str) -> None:
     """Prints a line as it is; a terminal wraps it, a log keeps it whole."""
     console.print(text, markup=False, highlight=False, soft_wrap=True)

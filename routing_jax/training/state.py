@@ -7,7 +7,9 @@ import jax.numpy as jnp
 import optax
 from ml_collections import ConfigDict
 
+from routing_jax.config import flatten
 from routing_jax.config_clashes import default_epsilon, default_temperature
+from routing_jax.config_fields import TRACED
 from routing_jax.rl.rewards import UsageHistory
 from routing_jax.types import Exploration, Params
 
@@ -16,7 +18,10 @@ MAX_SNAPSHOTS = 40
 
 
 class Hyperparams(NamedTuple):
-    """The traced part of a configuration: changing it compiles nothing anew. Scalars."""
+    """The traced part of a configuration: changing it compiles nothing anew. Scalars.
+
+    `config_fields.TRACED` names the field behind each.
+    """
 
     seed: jax.Array
     learning_rate: jax.Array
@@ -36,35 +41,29 @@ class Hyperparams(NamedTuple):
 
 def hyperparams(config: ConfigDict) -> Hyperparams:
     """The traced values of a validated configuration."""
-    router, reward = config.router, config.reward
-    start = _exploration(router)
-    values = (
-        config.optimizer.learning_rate,
-        router.learning_rate,
-        router.return_rate,
-        _or(router.dispatcher_learning_rate, router.learning_rate),
-        start.epsilon,
-        _or(router.epsilon_end, start.epsilon),
-        start.temperature,
-        _or(router.temperature_end, start.temperature),
-        router.probability_floor,
-        router.entropy_weight,
-        reward.rho,
-        reward.discount,
-        config.model.block_noise,
-    )
+    values = flatten(config) | _filled_in(config.router)
     return Hyperparams(
-        jnp.asarray(config.training.seed, jnp.uint32),
-        *(jnp.asarray(value, jnp.float32) for value in values),
+        **{
+            name: jnp.asarray(values[field], jnp.uint32 if name == "seed" else jnp.float32)
+            for name, field in TRACED.items()
+        }
     )
 
 
-def _exploration(router_config: ConfigDict) -> Exploration:
-    """Exploration at the start."""
-    return Exploration(
-        _or(router_config.epsilon, default_epsilon(router_config.rule)),
-        _or(router_config.temperature, default_temperature(router_config.rule)),
-    )
+def _filled_in(router_config: ConfigDict) -> dict[str, float]:
+    """Values of the traced fields of the router that may be None, by the field's name."""
+    rule = router_config.rule
+    epsilon = _or(router_config.epsilon, default_epsilon(rule))
+    temperature = _or(router_config.temperature, default_temperature(rule))
+    return {
+        "router.epsilon": epsilon,
+        "router.epsilon_end": _or(router_config.epsilon_end, epsilon),
+        "router.temperature": temperature,
+        "router.temperature_end": _or(router_config.temperature_end, temperature),
+        "router.dispatcher_learning_rate": _or(
+            router_config.dispatcher_learning_rate, router_config.learning_rate
+        ),
+    }
 
 
 def _or(value: float | None, default: float) -> float:

@@ -70,3 +70,10 @@ def test_a_stopwatch_goes_on_from_earlier_starts():
     elapsed = watch.read()
     assert elapsed.total == pytest.approx(101.0, abs=0.5)
     assert elapsed[1:] == (7.0, 8.0, 87.0, 14.0, 1.5)
+
+
+def test_segments_take_the_seconds_that_are_asked_for():
+    pace = Pace(segment_seconds=5.0)
+    pace.stepped(pace.next_length(1000), 0.1)
+    pace.stepped(10, 1.0)
+    assert pace.next_length(1000) == 50

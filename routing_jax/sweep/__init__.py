@@ -1,0 +1,1 @@
+"""Sweeps: a grid of configurations, trained as few compiled programs."""

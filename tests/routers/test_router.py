@@ -18,6 +18,7 @@ from routing_jax.types import Decisions, Exploration
 
 # Two depths over two blocks and PASS, which only the second depth offers.
 ALLOWED = ((True, True, False), (True, True, True))
+UNEXPLORED = Exploration()
 
 
 def tabular(agents: int, allowed=ALLOWED, *, rule: str = "wpl", **fields: object) -> Router:
@@ -33,7 +34,7 @@ def start(router: Router) -> jax.Array:
 
 
 @functools.partial(jax.jit, static_argnums=(0, 3))
-def draw_ahead(router, table, seed, examples, exploration=Exploration()):
+def draw_ahead(router, table, seed, examples, exploration=UNEXPLORED):
     """All depths at once: a `Choice`."""
 
     def decide(router):
@@ -45,7 +46,7 @@ def draw_ahead(router, table, seed, examples, exploration=Exploration()):
 
 
 @functools.partial(jax.jit, static_argnums=(0, 3))
-def draw_step_by_step(router, table, seed, examples, exploration=Exploration()):
+def draw_step_by_step(router, table, seed, examples, exploration=UNEXPLORED):
     """One depth after the other: actions [T, n, D] and probabilities."""
 
     def decide(router):

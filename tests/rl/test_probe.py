@@ -145,7 +145,8 @@ def trainer(name: str, agent: str, policy: str):
 
 def found_routes(name: str, agent: str = "per_task", policy: str = "tabular", **probe: float):
     """Greedy routes after training and planted ones, int [2, seeds, T, D]."""
-    greedy, planted = trainer(name, agent, policy)(Probe(**probe))
+    with jax.numpy_dtype_promotion("standard"):  # Adam of optax promotes types inside
+        greedy, planted = trainer(name, agent, policy)(Probe(**probe))
     return np.stack([greedy, planted])
 
 

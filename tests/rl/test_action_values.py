@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from small_routers import make_learner, trajectory_of
+from small_routers import Learner, make_learner, trajectory_of
 
 from routing_jax.types import Decisions
 
@@ -63,16 +63,36 @@ def test_values_converge(rule):
         learning_rate=0.8,
         **fields,
     )
+    last = FINAL[ROUTES[:, 1]]
+    table = train(learner, rewards=REWARDS[np.arange(2), ROUTES], final=last)
+    assert table[0, 2] == 0  # never taken, never learnt
+    table[0, 2] = np.nan
+    np.testing.assert_allclose(table, expected, atol=1e-4)
+
+
+def test_a_table_does_not_carry_the_final_reward_past_the_last_decision():
+    # The first action alone decides; but what follows it is, to a table, the same for all actions:
+    # both get DISCOUNT times the mean final reward, 0.8 * (1 - 0.5) / 2 = 0.2.
+    learner = make_learner(
+        "q_learning", tasks=1, allowed=ALLOWED, discount=DISCOUNT, learning_rate=0.8
+    )
+    final = np.array([1.0, -0.5])[ROUTES[:, 0]]
+    table = train(learner, rewards=np.zeros(ROUTES.shape), final=final)
+    np.testing.assert_allclose(table[0, :2], [0.2, 0.2], atol=1e-4)
+
+
+def train(learner: Learner, *, rewards: np.ndarray, final: np.ndarray) -> np.ndarray:
+    """The table [D, A] after many steps on rewards [routes, D] and final rewards [routes]."""
     # Every route once: a batch of the uniform behaviour without its noise.
     trajectory = trajectory_of(
         Decisions(jnp.asarray(ROUTES, jnp.int32)[None], jnp.zeros((1, len(ROUTES)), jnp.int32)),
-        rewards=jnp.asarray(REWARDS[np.arange(2), ROUTES], jnp.float32)[None],
-        final=jnp.asarray(FINAL[ROUTES[:, 1]], jnp.float32)[None],
+        rewards=jnp.asarray(rewards, jnp.float32)[None],
+        final=jnp.asarray(final, jnp.float32)[None],
         exploration=learner.exploration,
     )
 
     @jax.jit
-    def train():
+    def steps():
         params = learner.start(jax.random.key(0), (jnp.zeros((1, 1, 4)),) * 2)
 
         def step(_, carry):
@@ -80,7 +100,4 @@ def test_values_converge(rule):
 
         return jax.lax.fori_loop(0, 300, step, (params, learner.init(params)))[0]
 
-    table = np.array(train()["policy"]["table"][0])
-    assert table[0, 2] == 0  # never taken, never learnt
-    table[0, 2] = np.nan
-    np.testing.assert_allclose(table, expected, atol=1e-4)
+    return np.array(steps()["policy"]["table"][0])

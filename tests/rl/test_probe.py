@@ -1,79 +1,186 @@
-"""A probe task with a known best route: WPL finds it, and does not without advantages.
+"""Probe tasks with a known best route: every rule finds it, and does not without advantages.
 
 Each of four tasks has a planted route over 3 decisions among 5 blocks. An example is answered right
 with a probability that grows with the number of decisions on the planted route.
 """
 
+import functools
+from typing import NamedTuple
+
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 import pytest
-from routing_jax.routers.tabular import TabularRouter
+from small_routers import Learner, make_learner, trajectory_of
 
-from routing_jax.rl import rewards, transforms
-from routing_jax.types import Trajectory
+from routing_jax.config_fields import VALUE_RULES
+from routing_jax.rl import rewards
+from routing_jax.rl.rules import RULES
+from routing_jax.types import Decisions
 
 TASKS, DEPTH, BLOCKS, EXAMPLES, STEPS, SEEDS = 4, 3, 5, 16, 600, 10
+BOOTSTRAPPED = ("actor_critic", *VALUE_RULES)
+"""Rules whose tables cannot carry the final reward to the depths before: the next depth's values do
+not depend on what was done. They are rewarded for each decision, or see the route so far."""
+
+NAMES = (*RULES, "wpl abdallah_lesser")
+"""Rules, WPL in both conventions."""
+FIELDS = {
+    "wpl": {"learning_rate": 0.05},
+    "wpl abdallah_lesser": {"learning_rate": 0.05, "wpl_convention": "abdallah_lesser"},
+    "advantage_learning": {"learning_rate": 0.2, "epsilon": 0.3},
+    "relax": {"learning_rate": 0.02, "optimizer": "adam"},
+}
+DEFAULT_FIELDS = {
+    "logits": {"learning_rate": 0.3},
+    "values": {"learning_rate": 0.3, "epsilon": 0.3},
+}
+"""By the kind of the policy's outputs."""
+APPROXIMATED = {
+    "reinforce_mean": {"learning_rate": 0.01, "optimizer": "adam"},
+    "q_learning": {"learning_rate": 0.01, "optimizer": "adam", "epsilon": 0.3},
+}
 
 
-def found_routes(*, convention: str, reward_scale: float = 1.0, rho: float = 0.0) -> np.ndarray:
-    """Greedy routes after training and planted ones, int [2, seeds, T, D]."""
-    router = TabularRouter(tuple(range(TASKS)), ((True,) * BLOCKS,) * DEPTH)
-    optimizer = optax.chain(
-        transforms.policy_gradient(return_rate=0.05, discount=1.0),
-        transforms.scale_by_wpl(convention),
-        optax.scale_by_learning_rate(0.05),
-        transforms.project_to_simplex(),
+class Probe(NamedTuple):
+    """What may change without compiling anew; scalars."""
+
+    reward_scale: float = 1.0
+    rho: float = 0.0
+
+
+def seen(actions: list[jax.Array]) -> jax.Array:
+    """The route so far, as a representation [T, n, D * A]."""
+    rows = [jax.nn.one_hot(action, BLOCKS) for action in actions]
+    empty = jnp.zeros((TASKS, EXAMPLES, BLOCKS))
+    return jnp.concatenate([*rows, *[empty] * (DEPTH - len(actions))], axis=-1)
+
+
+def decide_along(router, exploration):
+    """Decisions where each changes what the next one sees: actions and scales [T, n, D]."""
+    agents = router.assign(seen([]), exploration)
+    actions, scales, states = [], [], []
+    for depth in range(DEPTH):
+        states.append(seen(actions))
+        choice = router.decide(depth, states[-1], agents, exploration)
+        actions.append(jnp.broadcast_to(choice.actions, agents.shape))
+        scales.append(jnp.ones(agents.shape) if choice.scale is None else choice.scale)
+    return jnp.stack(actions, -1), jnp.stack(scales, -1), agents, tuple(states)
+
+
+def train(learner: Learner, *, each: bool, probe: Probe, seed: jax.Array):
+    """Greedy routes after training and planted ones, int [T, D] both.
+
+    Args:
+      learner: the router.
+      each: whether decisions are rewarded by themselves, instead of all at the end.
+      probe: traced values.
+      seed: of everything.
+    """
+    plant_key, init_key, run_key = jax.random.split(jax.random.key(seed), 3)
+    planted = jax.random.randint(plant_key, (TASKS, DEPTH), 0, BLOCKS)
+    params = learner.start(init_key, (seen([]),) * DEPTH)
+
+    def routed(params, key):
+        actions, scales, agents, states = learner.router.apply(
+            {"params": params}, learner.exploration, rngs={"router": key}, method=decide_along
+        )
+        hits = jnp.where(actions == planted[:, None], 1.0, -1.0)
+        # The loss of the task, as far as it is known: what is multiplied by a scale is good or bad.
+        loss = -probe.reward_scale * (hits * scales).sum(-1).mean(1).sum()
+        return loss, (actions, agents, states)
+
+    def step(carry, key):
+        params, state, history = carry
+        route_key, answer_key, rule_key = jax.random.split(key, 3)
+        gradient, (actions, agents, states) = jax.grad(routed, has_aux=True)(params, route_key)
+        hit = actions == planted[:, None]
+        right = jax.random.uniform(answer_key, agents.shape) < hit.mean(-1)
+        popularity = rewards.usage(history, BLOCKS)
+        single = probe.rho * rewards.collaboration(popularity, actions)
+        if each:
+            single += probe.reward_scale * jnp.where(hit, 1.0, -1.0)
+        final = 0.0 if each else probe.reward_scale
+        trajectory = trajectory_of(
+            Decisions(actions, agents),
+            rewards=single,
+            final=final * jnp.where(right, 1.0, -1.0),
+            exploration=learner.exploration,
+            states=states,
+            key=rule_key,
+        )
+        params, state = learner.learn(params, state, trajectory, gradient)
+        return (params, state, rewards.remember(history, actions)), None
+
+    start = (params, learner.init(params), rewards.empty_usage(DEPTH, 256))
+    (params, _, _), _ = jax.lax.scan(step, start, jax.random.split(run_key, STEPS))
+    greedy = learner.router.apply({"params": params}, None, method=decide_along)[0]
+    return greedy[:, 0], planted
+
+
+@functools.cache
+def trainer(name: str, agent: str, policy: str):
+    """The compiled training of all seeds."""
+    rule = name.split()[0]
+    fields = FIELDS.get(name) or DEFAULT_FIELDS[RULES[rule].kind]
+    if policy == "approximator":
+        fields = APPROXIMATED[name] | {"hidden": 32}
+    if policy == "approximator" and agent == "single":
+        fields |= {"task_input": True}
+    learner = make_learner(
+        rule,
+        tasks=TASKS,
+        allowed=((True,) * BLOCKS,) * DEPTH,
+        features=DEPTH * BLOCKS,
+        agent=agent,
+        policy=policy,
+        **fields,
+    )
+    each = rule in BOOTSTRAPPED and policy == "tabular"
+    one = functools.partial(train, learner, each=each)
+    return jax.jit(
+        lambda probe: jax.vmap(lambda seed: one(probe=probe, seed=seed))(jnp.arange(SEEDS))
     )
 
-    def train(seed: jax.Array) -> tuple[jax.Array, jax.Array]:
-        plant_key, init_key, run_key = jax.random.split(jax.random.key(seed), 3)
-        planted = jax.random.randint(plant_key, (TASKS, DEPTH), 0, BLOCKS)
-        params = router.init({"params": init_key, "router": init_key}, EXAMPLES)["params"]
 
-        def step(carry, key):
-            params, state, history = carry
-            route_key, answer_key = jax.random.split(key)
-            decisions = router.apply({"params": params}, EXAMPLES, rngs={"router": route_key})
-            share = (decisions.actions == planted[:, None]).mean(-1)
-            right = jax.random.uniform(answer_key, share.shape) < share
-            popularity = rewards.usage(history, BLOCKS)
-            trajectory = Trajectory(
-                decisions,
-                rho * rewards.collaboration(popularity, decisions.actions),
-                reward_scale * jnp.where(right, 1.0, -1.0),
-                jnp.ones(right.shape),
-            )
-            updates, state = optimizer.update(params, state, params, trajectory=trajectory)
-            history = rewards.remember(history, decisions.actions)
-            return (optax.apply_updates(params, updates), state, history), None
-
-        start = (params, optimizer.init(params), rewards.empty_usage(DEPTH, 256))
-        (params, _, _), _ = jax.lax.scan(step, start, jax.random.split(run_key, STEPS))
-        return router.apply({"params": params}, method="greedy"), planted
-
-    greedy, planted = jax.jit(jax.vmap(train))(jnp.arange(SEEDS))
+def found_routes(name: str, agent: str = "per_task", policy: str = "tabular", **probe: float):
+    """Greedy routes after training and planted ones, int [2, seeds, T, D]."""
+    with jax.numpy_dtype_promotion("standard"):  # Adam of optax promotes types inside
+        greedy, planted = trainer(name, agent, policy)(Probe(**probe))
     return np.stack([greedy, planted])
 
 
-@pytest.mark.parametrize("convention", ["routing_networks", "abdallah_lesser"])
-def test_wpl_finds_the_planted_routes(convention):
-    greedy, planted = found_routes(convention=convention)
-    found = (greedy == planted).all((1, 2)).sum()
-    assert found >= 9, f"found in {found} of {SEEDS} seeds"
+def count_found(*args: str, **probe: float) -> int:
+    greedy, planted = found_routes(*args, **probe)
+    return int((greedy == planted).all((1, 2)).sum())
 
 
-@pytest.mark.parametrize("convention", ["routing_networks", "abdallah_lesser"])
-def test_wpl_without_advantages_finds_nothing(convention):
-    greedy, planted = found_routes(convention=convention, reward_scale=0.0)
-    assert (greedy == planted).all((1, 2)).sum() == 0
+@pytest.mark.parametrize("name", NAMES)
+def test_a_table_finds_the_planted_routes(name):
+    assert count_found(name) >= 9
 
 
-def test_rho_shifts_routes_towards_sharing():
+@pytest.mark.parametrize("name", NAMES)
+def test_without_advantages_a_table_finds_nothing(name):
+    assert count_found(name, reward_scale=0.0) == 0
+
+
+@pytest.mark.parametrize("agent", ["per_task", "single"])
+@pytest.mark.parametrize("name", APPROXIMATED)
+def test_an_approximator_finds_the_planted_routes(name, agent):
+    assert count_found(name, agent, "approximator") >= 9
+    assert count_found(name, agent, "approximator", reward_scale=0.0) == 0
+
+
+@pytest.mark.parametrize(
     # The planted route is worth little here, so that agreeing with the others can outweigh it.
+    ("name", "worth"),
+    [("wpl", 0.3), ("wpl abdallah_lesser", 0.3), ("reinforce_mean", 0.3), ("relax", 0.3)]
+    + [("sarsa", 0.05), ("actor_critic", 0.05)],
+)
+def test_rho_shifts_routes_towards_sharing(name, worth):
     def blocks_per_depth(rho: float) -> float:
-        greedy, _ = found_routes(convention="routing_networks", reward_scale=0.3, rho=rho)
+        greedy, _ = found_routes(name, reward_scale=worth, rho=rho)
         return np.mean([len(set(route)) for seed in greedy for route in seed.T])
 
     assert blocks_per_depth(1.0) < blocks_per_depth(0.0) - 0.5

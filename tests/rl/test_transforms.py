@@ -1,44 +1,36 @@
-"""The optax side of WPL: against plain sequential NumPy, hand values, and a slow obvious batch."""
+"""The optax side of the rules: against plain sequential NumPy, and a slow obvious batch."""
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
+from small_routers import make_learner, trajectory_of
 
 from routing_jax.rl import transforms
+from routing_jax.rl.rules import RULES
+from routing_jax.routers.policies import TabularPolicy
+from routing_jax.routers.router import Router
 from routing_jax.types import Decisions, Trajectory
 
 
-def make_wpl(*, convention="routing_networks", rate=0.1, return_rate=0.05, discount=1.0):
-    return optax.chain(
-        transforms.policy_gradient(return_rate=return_rate, discount=discount),
-        transforms.scale_by_wpl(convention),
-        optax.scale_by_learning_rate(rate),
-        transforms.project_to_simplex(),
-    )
+def router_of(*, agents: int, tasks: int, depth: int, actions: int, kind: str) -> Router:
+    """A table for each agent; who decides stands in the trajectory."""
+    policy = TabularPolicy(agents, depth, actions)
+    return Router((0,) * tasks, policy, ((True,) * actions,) * depth, kind=kind)
 
 
-def step(optimizer, policy, state, trajectory):
-    params = {"policy": policy}
-    updates, state = optimizer.update(
-        jax.tree.map(jnp.zeros_like, params), state, params, trajectory=trajectory
-    )
-    return optax.apply_updates(params, updates)["policy"], state
-
-
-def random_trajectory(rng, *, agents, tasks, examples, depth, actions, some_labels=False):
+def random_trajectory(rng, *, agents, tasks, examples, depth, actions, **fields) -> Trajectory:
     shape = (tasks, examples)
-    return Trajectory(
+    return trajectory_of(
         Decisions(
             jnp.asarray(rng.integers(0, actions, (*shape, depth)), jnp.int32),
             jnp.asarray(rng.integers(0, agents, shape), jnp.int32),
         ),
-        jnp.asarray(rng.uniform(0, 0.3, (*shape, depth)), jnp.float32),
-        jnp.asarray(rng.choice([-1.0, 1.0], shape), jnp.float32),
-        jnp.asarray(rng.choice([0.0, 1.0], shape) if some_labels else np.ones(shape), jnp.float32),
+        rewards=jnp.asarray(rng.uniform(0, 0.3, (*shape, depth)), jnp.float32),
+        final=jnp.asarray(rng.choice([-1.0, 1.0], shape), jnp.float32),
+        **fields,
     )
 
 
@@ -67,12 +59,20 @@ def sequential_wpl(policy, mean, actions, rewards, final, *, convention, rate, r
 @pytest.mark.parametrize("convention", ["routing_networks", "abdallah_lesser"])
 def test_one_example_a_task_is_the_sequential_algorithm(convention):
     tasks, depth, actions, gamma = 3, 3, 4, 0.9
-    optimizer = make_wpl(convention=convention, discount=gamma)
-    policy = jnp.full((tasks, depth, actions), 1 / actions)
-    state = optimizer.init({"policy": policy})
-    table, mean = np.full(policy.shape, 1 / actions), np.zeros((tasks, depth))
+    learner = make_learner(
+        "wpl",
+        tasks=tasks,
+        allowed=((True,) * actions,) * depth,
+        discount=gamma,
+        wpl_convention=convention,
+        learning_rate=0.1,
+        return_rate=0.05,
+    )
+    params = {"policy": {"table": jnp.full((tasks, depth, actions), 1 / actions)}}
+    state = learner.init(params)
+    table, mean = np.full((tasks, depth, actions), 1 / actions), np.zeros((tasks, depth))
     rng = np.random.default_rng(0)
-    one_step = jax.jit(lambda *args: step(optimizer, *args))
+    learn = jax.jit(learner.learn)
     for _ in range(200):
         chosen = rng.integers(0, actions, (tasks, depth))
         rewards = rng.uniform(0, 0.3, (tasks, depth))
@@ -89,15 +89,20 @@ def test_one_example_a_task_is_the_sequential_algorithm(convention):
                 return_rate=0.05,
                 gamma=gamma,
             )
-        trajectory = Trajectory(
+        trajectory = trajectory_of(
             Decisions(jnp.asarray(chosen, jnp.int32)[:, None], jnp.arange(tasks)[:, None]),
-            jnp.asarray(rewards, jnp.float32)[:, None],
-            jnp.asarray(final, jnp.float32)[:, None],
-            jnp.ones((tasks, 1)),
+            rewards=jnp.asarray(rewards, jnp.float32)[:, None],
+            final=jnp.asarray(final, jnp.float32)[:, None],
         )
-        policy, state = one_step(policy, state, trajectory)
-    np.testing.assert_allclose(policy, table, atol=2e-5)
-    np.testing.assert_allclose(state[0].value["policy"], mean, atol=2e-5)
+        params, state = learn(params, state, trajectory)
+    np.testing.assert_allclose(params["policy"]["table"], table, atol=2e-5)
+    np.testing.assert_allclose(mean_returns(state).agents, mean, atol=2e-5)
+
+
+def mean_returns(state) -> transforms.MeanReturns:
+    """The running means out of an optimizer's state."""
+    leaves = jax.tree.leaves(state, is_leaf=lambda x: isinstance(x, transforms.MeanReturns))
+    return next(leaf for leaf in leaves if isinstance(leaf, transforms.MeanReturns))
 
 
 def test_a_golden_batch():
@@ -106,28 +111,31 @@ def test_a_golden_batch():
     # Advantages added per action and divided by 4: 0, 0.25, -0.25.
     # routing_networks: 0.25 * 0.3 = 0.075 and -0.25 * (1 - 0.2) = -0.2.  Rate 1:
     # (0.5, 0.375, 0) / 0.875 = (0.571429, 0.428571, 0).
-    optimizer = make_wpl(rate=1.0, return_rate=0.5)
-    policy = jnp.array([[[0.5, 0.3, 0.2]]])
-    trajectory = Trajectory(
-        Decisions(jnp.array([[[0], [0], [1], [2]]]), jnp.zeros((1, 4), jnp.int32)),
-        jnp.zeros((1, 4, 1)),
-        jnp.array([[1.0, -1.0, 1.0, -1.0]]),
-        jnp.ones((1, 4)),
+    learner = make_learner(
+        "wpl", tasks=1, allowed=((True,) * 3,), learning_rate=1.0, return_rate=0.5
     )
-    after, state = step(optimizer, policy, optimizer.init({"policy": policy}), trajectory)
-    np.testing.assert_allclose(after, [[[4 / 7, 3 / 7, 0.0]]], rtol=1e-5)
-    np.testing.assert_allclose(state[0].value["policy"], [[0.0]])
+    params = {"policy": {"table": jnp.array([[[0.5, 0.3, 0.2]]])}}
+    trajectory = trajectory_of(
+        Decisions(jnp.array([[[0], [0], [1], [2]]]), jnp.zeros((1, 4), jnp.int32)),
+        final=jnp.array([[1.0, -1.0, 1.0, -1.0]]),
+    )
+    after, state = learner.learn(params, learner.init(params), trajectory)
+    np.testing.assert_allclose(after["policy"]["table"], [[[4 / 7, 3 / 7, 0.0]]], rtol=1e-5)
+    np.testing.assert_allclose(mean_returns(state).agents, [[0.0]])
 
 
-@given(
-    st.integers(1, 4),
-    st.integers(1, 4),
-    st.integers(1, 5),
-    st.integers(1, 3),
-    st.integers(1, 5),
-    st.integers(0, 2**31 - 1),
-)
-def test_policy_gradient_equals_a_loop_over_examples(agents, tasks, examples, depth, actions, seed):
+_SHAPES = st.sampled_from([(1, 1, 1, 1, 1), (3, 2, 4, 2, 3), (2, 4, 3, 3, 2), (4, 1, 5, 1, 5)])
+"""G, T, n, D, A; each one compiles anew."""
+
+
+def random_weights(rng, tasks: int, examples: int) -> jax.Array:
+    return jnp.asarray(rng.random((tasks, examples)) < 0.7, jnp.float32)
+
+
+@settings(max_examples=12)
+@given(_SHAPES, st.integers(0, 2**31 - 1))
+def test_wpl_equals_a_loop_over_examples(shape, seed):
+    agents, tasks, examples, depth, actions = shape
     rng = np.random.default_rng(seed)
     trajectory = random_trajectory(
         rng,
@@ -136,7 +144,7 @@ def test_policy_gradient_equals_a_loop_over_examples(agents, tasks, examples, de
         examples=examples,
         depth=depth,
         actions=actions,
-        some_labels=True,
+        weights=random_weights(rng, tasks, examples),
     )
     mean = rng.normal(size=(agents, depth)).astype(np.float32)
     gradient = np.zeros((agents, depth, actions))
@@ -152,29 +160,105 @@ def test_policy_gradient_equals_a_loop_over_examples(agents, tasks, examples, de
         for q, a in zip(returns[mine], chosen[mine], strict=True):
             for d in range(depth):
                 gradient[g, d, a[d]] -= (q[d] - expected_mean[g, d]) / mine.sum()
-    transform = transforms.policy_gradient(return_rate=0.2, discount=1.0)
-    params = {"policy": jnp.full((agents, depth, actions), 1 / actions)}
-    state = transforms.MeanReturn({"policy": jnp.asarray(mean)})
-    updates, state = transform.update(params, state, params, trajectory=trajectory)
-    np.testing.assert_allclose(updates["policy"], gradient, atol=1e-5)
-    np.testing.assert_allclose(state.value["policy"], expected_mean, atol=1e-5)
+    router = router_of(
+        agents=agents, tasks=tasks, depth=depth, actions=actions, kind="probabilities"
+    )
+    transform = transforms.learn_from_trajectory(
+        router, RULES["wpl"].loss, return_rate=0.2, discount=1.0
+    )
+    params = {"policy": {"table": jnp.full((agents, depth, actions), 1 / actions)}}
+    state = transforms.MeanReturns(jnp.asarray(mean), jnp.zeros(tasks))
+    zeros = jax.tree.map(jnp.zeros_like, params)
+    updates, state = transform.update(zeros, state, params, trajectory=trajectory)
+    np.testing.assert_allclose(updates["policy"]["table"], gradient, atol=1e-5)
+    np.testing.assert_allclose(state.agents, expected_mean, atol=1e-5)
+
+
+def updates_of(rule: str, trajectory: Trajectory, *, agents: int) -> tuple:
+    """What a rule makes of a trajectory, from random parameters and means."""
+    tasks, _, depth = trajectory.decisions.actions.shape
+    rng = np.random.default_rng(0)
+    router = router_of(agents=agents, tasks=tasks, depth=depth, actions=3, kind=RULES[rule].kind)
+    if RULES[rule].critic:
+        router = router.clone(critic=TabularPolicy(agents, depth, 1))
+    transform = transforms.learn_from_trajectory(
+        router, RULES[rule].loss, return_rate=0.2, discount=0.9
+    )
+    params = {
+        "policy": {"table": jnp.asarray(rng.dirichlet([1] * 3, (agents, depth)), jnp.float32)}
+    }
+    if RULES[rule].critic:
+        values = rng.normal(size=(agents, depth, 1))
+        params["critic"] = {"table": jnp.asarray(values, jnp.float32)}
+    means = transforms.MeanReturns(
+        jnp.asarray(rng.normal(size=(agents, depth)), jnp.float32), jnp.ones(tasks)
+    )
+    zeros = jax.tree.map(jnp.zeros_like, params)
+    return transform.update(zeros, means, params, trajectory=trajectory), means
+
+
+_ON_TABLES = [name for name, rule in RULES.items() if not (rule.control or rule.straight_through)]
+
+
+@pytest.mark.parametrize("rule", _ON_TABLES)
+def test_examples_without_a_label_change_nothing(rule):
+    rng = np.random.default_rng(1)
+    whole = random_trajectory(rng, agents=2, tasks=2, examples=6, depth=2, actions=3)
+    labelled = jax.tree.map(lambda x: x[:, :4] if jnp.ndim(x) else x, whole)
+    weights = jnp.array([[1.0] * 4 + [0.0] * 2] * 2)
+    (updates, state), _ = updates_of(rule, whole._replace(weights=weights), agents=2)
+    (expected, expected_state), _ = updates_of(rule, labelled, agents=2)
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, atol=1e-6),
+        (updates, state),
+        (expected, expected_state),
+    )
+
+
+@pytest.mark.parametrize("rule", _ON_TABLES)
+def test_an_agent_that_decided_nothing_stays(rule):
+    rng = np.random.default_rng(2)
+    trajectory = random_trajectory(rng, agents=2, tasks=2, examples=5, depth=2, actions=3)
+    (updates, state), means = updates_of(rule, trajectory, agents=3)
+    for leaf in jax.tree.leaves(updates):
+        np.testing.assert_array_equal(leaf[2], np.zeros_like(leaf[2]))
+        assert (np.asarray(leaf[:2]) != 0).any()
+    np.testing.assert_array_equal(state.agents[2], means.agents[2])
+    assert (state.agents[:2] != means.agents[:2]).all()
+
+
+@pytest.mark.parametrize("rule", _ON_TABLES)
+def test_a_step_does_not_depend_on_how_often_an_example_is_there(rule):
+    rng = np.random.default_rng(3)
+    once = random_trajectory(rng, agents=2, tasks=2, examples=5, depth=2, actions=3)
+    twice = jax.tree.map(lambda x: jnp.concatenate([x, x], 1) if jnp.ndim(x) else x, once)
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, atol=1e-6),
+        updates_of(rule, once, agents=2)[0],
+        updates_of(rule, twice, agents=2)[0],
+    )
 
 
 def test_the_expected_advantage_is_not_zero():
     # Two actions, one always right, one always wrong, uniform policy. R -> 0, so the good action
     # has advantage +1 and the bad one -1. (A mean return per action would make both zero.)
-    optimizer = make_wpl(convention="abdallah_lesser")
-    policy = jnp.full((1, 1, 2), 0.5)
-    trajectory = Trajectory(
-        Decisions(jnp.array([[[0], [1]]]), jnp.zeros((1, 2), jnp.int32)),
-        jnp.zeros((1, 2, 1)),
-        jnp.array([[1.0, -1.0]]),
-        jnp.ones((1, 2)),
+    learner = make_learner(
+        "wpl",
+        tasks=1,
+        allowed=((True, True),),
+        wpl_convention="abdallah_lesser",
+        learning_rate=0.1,
+        return_rate=0.05,
     )
-    state = optimizer.init({"policy": policy})
+    params = {"policy": {"table": jnp.full((1, 1, 2), 0.5)}}
+    trajectory = trajectory_of(
+        Decisions(jnp.array([[[0], [1]]]), jnp.zeros((1, 2), jnp.int32)),
+        final=jnp.array([[1.0, -1.0]]),
+    )
+    state, learn = learner.init(params), jax.jit(learner.learn)
     for _ in range(100):
-        policy, state = step(optimizer, policy, state, trajectory)
-    assert policy[0, 0, 0] > 0.95
+        params, state = learn(params, state, trajectory)
+    assert params["policy"]["table"][0, 0, 0] > 0.95
 
 
 def test_entropy_bonus_golden_values():
@@ -183,7 +267,7 @@ def test_entropy_bonus_golden_values():
     transform = transforms.add_entropy_bonus(2.0)
     policy = {"policy": jnp.array([0.25, 0.75])}
     updates, _ = transform.update({"policy": jnp.zeros(2)}, transform.init(policy), policy)
-    np.testing.assert_allclose(updates["policy"], [-0.411980, 0.411980], rtol=1e-4)
+    np.testing.assert_allclose(updates["policy"], [-0.411980, 0.411980], rtol=1e-5)
 
 
 @pytest.mark.parametrize("policy", [[0.5, 0.5], [1.0, 0.0]])
@@ -193,14 +277,26 @@ def test_entropy_bonus_is_zero_for_uniform_and_deterministic_policies(policy):
     np.testing.assert_allclose(updates["policy"], [0.0, 0.0], atol=1e-7)
 
 
+_WILD = make_learner(
+    "wpl",
+    allowed=((True,) * 4,) * 3,
+    learning_rate=5.0,
+    probability_floor=0.01,
+    entropy_weight=0.5,
+)
+"""Steps that leave the simplex far behind."""
+_learn_wildly = jax.jit(_WILD.learn)
+
+
+@settings(max_examples=10)
 @given(st.integers(0, 2**31 - 1))
 def test_policies_stay_distributions(seed):
     rng = np.random.default_rng(seed)
-    optimizer = make_wpl(rate=5.0)
-    policy = jnp.full((2, 3, 4), 0.25)
-    state = optimizer.init({"policy": policy})
+    params = {"policy": {"table": jnp.full((2, 3, 4), 0.25)}}
+    state = _WILD.init(params)
     for _ in range(3):
         trajectory = random_trajectory(rng, agents=2, tasks=2, examples=3, depth=3, actions=4)
-        policy, state = step(optimizer, policy, state, trajectory)
-    assert float(policy.min()) >= 0
-    np.testing.assert_allclose(policy.sum(-1), 1, rtol=1e-5)
+        params, state = _learn_wildly(params, state, trajectory)
+    table = params["policy"]["table"]
+    assert float(table.min()) >= 0.01 - 1e-6
+    np.testing.assert_allclose(table.sum(-1), 1, rtol=1e-5)

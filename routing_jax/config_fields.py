@@ -139,6 +139,9 @@ FIELDS: dict[str, Field] = {
     "router.return_rate": Field(
         0.05, rules.UNIT_ABOVE_ZERO, "rate of the running mean return, per step"
     ),
+    "router.trace": Field(
+        0.0, rules.UNIT, "lambda of targets that bootstrap: 0 = one step, 1 = the whole return"
+    ),
     "router.epsilon": Field(
         None,
         or_none(rules.UNIT, "0.1 for rules that learn action values, else 0"),
@@ -205,6 +208,7 @@ TRACED = {
     "learning_rate": "optimizer.learning_rate",
     "router_learning_rate": "router.learning_rate",
     "return_rate": "router.return_rate",
+    "trace": "router.trace",
     "dispatcher_learning_rate": "router.dispatcher_learning_rate",
     "epsilon": "router.epsilon",
     "epsilon_end": "router.epsilon_end",

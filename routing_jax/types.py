@@ -131,6 +131,8 @@ class Transitions(NamedTuple):
     """The same after this batch."""
     discount: jax.Array | float
     """Scalar."""
+    trace: jax.Array | float
+    """Scalar, the lambda of bootstrapped targets; see `rl.returns`."""
     control: Callable[[jax.Array], jax.Array]
     """RELAX's control variate: relaxed actions [T, n, D, A] to float32 [T, n, D]."""
     key: jax.Array | None

@@ -77,6 +77,7 @@ WRONG_VALUES = [
     ("router.decision_per", "batch", "one of: example, task (default 'example')"),
     ("router.learning_rate", 0.0, "a number > 0 (default 0.1)"),
     ("router.return_rate", 0.0, "a number in (0, 1] (default 0.05)"),
+    ("router.trace", 1.5, "a number in [0, 1] (default 0.0)"),
     (
         "router.epsilon",
         1.1,

@@ -103,6 +103,7 @@ def test_the_defaults_are_those_of_the_paper_and_the_issue():
             "learning_rate": 0.1,
             "dispatcher_learning_rate": None,
             "return_rate": 0.05,
+            "trace": 0.0,
             "epsilon": None,
             "epsilon_end": None,
             "temperature": None,

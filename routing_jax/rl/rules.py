@@ -47,25 +47,25 @@ def reinforce_learned(t: Transitions) -> jax.Array:
 
 
 def actor_critic(t: Transitions) -> jax.Array:
-    """Advantage actor-critic: the one-step TD error is the advantage (Sutton and Barto,
+    """Advantage actor-critic: the TD error is the advantage (Sutton and Barto,
     "Reinforcement Learning", 2nd edition, section 13.5; without its factor discount**i)."""
-    target = bootstrapped(t.rewards, t.state_value, t.discount)
+    target = _target(t, t.state_value)
     return _policy_loss(t, target - t.state_value) + _td_loss(t.state_value, target)
 
 
 def q_learning(t: Transitions) -> jax.Array:
     """Q-learning: bootstraps from the best next action (Watkins and Dayan 1992)."""
-    return _td_loss(t.value, bootstrapped(t.rewards, t.best_value, t.discount))
+    return _td_loss(t.value, _target(t, t.best_value))
 
 
 def sarsa(t: Transitions) -> jax.Array:
     """SARSA: bootstraps from the next action taken (Rummery and Niranjan 1994)."""
-    return _td_loss(t.value, bootstrapped(t.rewards, t.value, t.discount))
+    return _td_loss(t.value, _target(t, t.value))
 
 
 def expected_sarsa(t: Transitions) -> jax.Array:
     """Expected SARSA: bootstraps from the mean over next actions (van Seijen et al. 2009)."""
-    return _td_loss(t.value, bootstrapped(t.rewards, t.expected_value, t.discount))
+    return _td_loss(t.value, _target(t, t.expected_value))
 
 
 def advantage_learning(t: Transitions, *, scale: float = 0.5) -> jax.Array:
@@ -78,7 +78,7 @@ def advantage_learning(t: Transitions, *, scale: float = 0.5) -> jax.Array:
       t: the transitions.
       scale: in (0, 1].
     """
-    target = bootstrapped(t.rewards, t.best_value, t.discount)
+    target = _target(t, t.best_value)
     return _td_loss(t.value, t.best_value + (target - t.best_value) / scale)
 
 
@@ -119,6 +119,10 @@ RULES: dict[str, Rule] = {
 
 def _policy_loss(t: Transitions, advantage: jax.Array) -> jax.Array:
     return -jax.lax.stop_gradient(advantage) * t.log_prob
+
+
+def _target(t: Transitions, values: jax.Array) -> jax.Array:
+    return bootstrapped(t.rewards, values, t.discount, trace=t.trace)
 
 
 def _td_loss(value: jax.Array, target: jax.Array) -> jax.Array:

@@ -47,13 +47,15 @@ def learn_from_trajectory(
     *,
     return_rate: Value,
     discount: Value,
+    trace: Value = 0.0,
     entropy_weight: Value | None = None,
 ) -> optax.GradientTransformationExtraArgs:
     """Adds the gradient of a rule's loss to the gradient of a router's parameters.
 
     The loss of an example counts by `1 / examples that its agent decided`, so that an agent's step
     does not depend on how many there are; examples of weight 0 do not count at all. What comes in,
-    the gradient of the task's loss, is zero except for straight-through decisions.
+    the gradient of the task's loss, is zero except for straight-through decisions; it counts G
+    times, as the loss of the task is a mean over the examples of all agents.
 
     A dispatcher learns by REINFORCE from the same trajectory: picking an agent is a decision before
     the first, without a reward of its own, against the running mean return of the task.
@@ -64,6 +66,7 @@ def learn_from_trajectory(
       return_rate: in (0, 1], of the running mean returns,
         `R <- (1 - return_rate) * R + return_rate * mean(q)` per batch.
       discount: in [0, 1].
+      trace: in [0, 1], lambda of the targets of rules that bootstrap.
       entropy_weight: of the entropies of policy and dispatcher in nats, which are subtracted from
         the loss; None where there are no logits to take it of.
 
@@ -82,7 +85,7 @@ def learn_from_trajectory(
         returns = discounted_returns(rewards, discount)
         moved = _moved(state, returns, trajectory, return_rate, discount)
         transitions = partial(
-            _transitions, router, trajectory, rewards, returns, state, moved, discount
+            _transitions, router, trajectory, rewards, returns, state, moved, discount, trace
         )
 
         def total(params: Params) -> jax.Array:
@@ -97,7 +100,10 @@ def learn_from_trajectory(
             everyone = trajectory.weights / jnp.maximum(trajectory.weights.sum(), 1.0)
             return (share[..., None] * decisions).sum() + (everyone * dispatch).sum()
 
-        return jax.tree.map(jnp.add, updates, jax.grad(total)(params)), moved
+        # The task's loss is a mean over all examples, a rule's over those of an agent.
+        agents = router.num_agents
+        own = jax.grad(total)(params)
+        return jax.tree.map(lambda task, mine: agents * task + mine, updates, own), moved
 
     return optax.GradientTransformationExtraArgs(init, update)
 
@@ -110,6 +116,7 @@ def _transitions(
     means: MeanReturns,
     moved: MeanReturns,
     discount: Value,
+    trace: Value,
     params: Params,
     recall: Recall,
 ) -> Transitions:
@@ -133,6 +140,7 @@ def _transitions(
         mean_return=means.agents[agents],
         moved_mean_return=moved.agents[agents],
         discount=discount,
+        trace=trace,
         control=control,
         key=trajectory.key,
     )

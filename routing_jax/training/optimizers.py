@@ -78,6 +78,7 @@ def _router_optimizer(
             loss,
             return_rate=hyper.return_rate,
             discount=hyper.discount,
+            trace=hyper.trace,
             entropy_weight=hyper.entropy_weight if rule.kind == "logits" else None,
         ),
         optax.partition(steps, lambda params: {part: part for part in params}),

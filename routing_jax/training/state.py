@@ -27,6 +27,7 @@ class Hyperparams(NamedTuple):
     learning_rate: jax.Array
     router_learning_rate: jax.Array
     return_rate: jax.Array
+    trace: jax.Array
     dispatcher_learning_rate: jax.Array
     epsilon: jax.Array
     epsilon_end: jax.Array

@@ -21,7 +21,8 @@ from routing_jax.types import Decisions
 TASKS, DEPTH, BLOCKS, EXAMPLES, STEPS, SEEDS = 4, 3, 5, 16, 600, 10
 BOOTSTRAPPED = ("actor_critic", *VALUE_RULES)
 """Rules whose tables cannot carry the final reward to the depths before: the next depth's values do
-not depend on what was done. They are rewarded for each decision, or see the route so far."""
+not depend on what was done. They are rewarded for each decision, see the route so far, or take
+whole returns as targets."""
 
 NAMES = (*RULES, "wpl abdallah_lesser")
 """Rules, WPL in both conventions."""
@@ -87,7 +88,7 @@ def train(learner: Learner, *, each: bool, probe: Probe, seed: jax.Array):
         )
         hits = jnp.where(actions == planted[:, None], 1.0, -1.0)
         # The loss of the task, as far as it is known: what is multiplied by a scale is good or bad.
-        loss = -probe.reward_scale * (hits * scales).sum(-1).mean(1).sum()
+        loss = -probe.reward_scale * (hits * scales).sum(-1).mean()
         return loss, (actions, agents, states)
 
     def step(carry, key):
@@ -119,7 +120,7 @@ def train(learner: Learner, *, each: bool, probe: Probe, seed: jax.Array):
 
 
 @functools.cache
-def trainer(name: str, agent: str, policy: str):
+def trainer(name: str, agent: str, policy: str, trace: float):
     """The compiled training of all seeds."""
     rule = name.split()[0]
     fields = FIELDS.get(name) or DEFAULT_FIELDS[RULES[rule].kind]
@@ -134,23 +135,30 @@ def trainer(name: str, agent: str, policy: str):
         features=DEPTH * BLOCKS,
         agent=agent,
         policy=policy,
+        trace=trace,
         **fields,
     )
-    each = rule in BOOTSTRAPPED and policy == "tabular"
+    each = rule in BOOTSTRAPPED and policy == "tabular" and trace == 0
     one = functools.partial(train, learner, each=each)
     return jax.jit(
         lambda probe: jax.vmap(lambda seed: one(probe=probe, seed=seed))(jnp.arange(SEEDS))
     )
 
 
-def found_routes(name: str, agent: str = "per_task", policy: str = "tabular", **probe: float):
+def found_routes(
+    name: str,
+    agent: str = "per_task",
+    policy: str = "tabular",
+    trace: float = 0.0,
+    **probe: float,
+):
     """Greedy routes after training and planted ones, int [2, seeds, T, D]."""
     with jax.numpy_dtype_promotion("standard"):  # Adam of optax promotes types inside
-        greedy, planted = trainer(name, agent, policy)(Probe(**probe))
+        greedy, planted = trainer(name, agent, policy, trace)(Probe(**probe))
     return np.stack([greedy, planted])
 
 
-def count_found(*args: str, **probe: float) -> int:
+def count_found(*args: str | float, **probe: float) -> int:
     greedy, planted = found_routes(*args, **probe)
     return int((greedy == planted).all((1, 2)).sum())
 
@@ -163,6 +171,11 @@ def test_a_table_finds_the_planted_routes(name):
 @pytest.mark.parametrize("name", NAMES)
 def test_without_advantages_a_table_finds_nothing(name):
     assert count_found(name, reward_scale=0.0) == 0
+
+
+@pytest.mark.parametrize("name", ["q_learning", "actor_critic"])
+def test_with_whole_returns_as_targets_a_table_needs_only_the_final_reward(name):
+    assert count_found(name, "per_task", "tabular", 1.0) >= 9
 
 
 @pytest.mark.parametrize("agent", ["per_task", "single"])

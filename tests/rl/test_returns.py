@@ -26,6 +26,13 @@ def test_golden_targets():
     np.testing.assert_allclose(value, [1.6, 2.2, 1.3], rtol=1e-6)
 
 
+def test_golden_targets_of_a_trace():
+    # From the end: 1.3; 0.2 + 0.5 * (0.75 * 4 + 0.25 * 1.3) = 1.8625;
+    # 0.1 + 0.5 * (0.75 * 3 + 0.25 * 1.8625) = 1.4578125.
+    value = bootstrapped(jnp.array([0.1, 0.2, 1.3]), jnp.array([2.0, 3.0, 4.0]), 0.5, trace=0.25)
+    np.testing.assert_allclose(value, [1.4578125, 1.8625, 1.3], rtol=1e-6)
+
+
 @given(st.integers(1, 6), st.floats(0, 1), st.integers(0, 2**31 - 1))
 def test_returns_equal_their_definition_as_a_sum(depth, discount, seed):
     rewards = np.random.default_rng(seed).normal(size=(2, 3, depth))

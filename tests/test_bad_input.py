@@ -51,7 +51,7 @@ WRONG_VALUES = [
     ("router.epsilon", 1.1, "a number in [0, 1] (default 0.0)"),
     ("router.temperature", 0.0, "a number > 0 (default 1.0)"),
     ("router.entropy_weight", -1.0, "a number >= 0 (default 0.0)"),
-    ("dispatch.strategy", "fast", "one of: auto, dense, gather, grouped (default 'auto')"),
+    ("dispatch.strategy", "fast", "one of: auto, dense, gather, grouped, ragged (default 'auto')"),
     ("reward.final", "f1", "one of: correctness, negative_loss (default 'correctness')"),
     ("reward.rho", 1.5, "a number in [0, 1] (default 0.0)"),
     ("reward.rho", -0.1, "a number in [0, 1] (default 0.0)"),

@@ -65,7 +65,7 @@ class RoutingNetwork(nn.Module):
         for depth, bank_index in enumerate(self.bank_of_depth):
             bank = self.banks[bank_index]
             may_pass = self.router.may_pass(depth, bank.num_blocks)
-            stages.append(dispatch.Stage(bank.apply_block, bank, may_pass))
+            stages.append(dispatch.Stage(bank.apply_block, bank, may_pass, bank.apply_ragged))
         x = dispatch.route(stages, x, actions, strategy=self.strategy)
         return x.astype(jnp.float32)
 

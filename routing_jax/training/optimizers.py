@@ -7,6 +7,7 @@ from jax.tree_util import DictKey, tree_map_with_path
 from ml_collections import ConfigDict
 
 from routing_jax.rl import transforms
+from routing_jax.training.block_updates import mask_unused_blocks
 from routing_jax.training.state import Hyperparams
 from routing_jax.types import Params
 
@@ -48,9 +49,14 @@ def _block_optimizer(
     def learning_rate(step: jax.Array) -> jax.Array:
         return hyper.learning_rate * factor(jnp.asarray(step, jnp.float32))
 
+    if optimizer_config.name == "sgd" and optimizer_config.momentum == 0:
+        return optax.sgd(learning_rate)  # without memory, nothing moves an unused block
     if optimizer_config.name == "adam":
-        return optax.adam(learning_rate)
-    return optax.sgd(learning_rate, momentum=optimizer_config.momentum)
+        optimizer = optax.adam(learning_rate)
+    else:
+        optimizer = optax.sgd(learning_rate, momentum=optimizer_config.momentum)
+    keep = optimizer_config.unused_blocks == "keep"
+    return mask_unused_blocks(optimizer) if keep else optimizer
 
 
 def _router_optimizer(

@@ -39,8 +39,12 @@ def report(
     times: Mapping[str, Sequence[float]],
     *,
     against: str,
+    examples: int | None = None,
 ) -> None:
-    """Prints a JSON line for each side, with its ratio to the side `against`, round by round."""
+    """Prints a JSON line for each side, with its ratio to the side `against`, round by round.
+
+    With the `examples` of a step the lines also say how many are done in a second.
+    """
     for name, milliseconds in times.items():
         ratios = [mine / other for mine, other in zip(milliseconds, times[against], strict=True)]
         line = {
@@ -52,6 +56,8 @@ def report(
             "device": f"{jax.devices()[0].device_kind}, {os.cpu_count()} cores",
             "versions": versions(),
         }
+        if examples is not None:
+            line["examples_per_second"] = round(1000 * examples / median(milliseconds))
         print(json.dumps(line), flush=True)
 
 

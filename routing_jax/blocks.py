@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 from flax.linen.dtypes import promote_dtype
 
+from routing_jax.products import dot_general
 from routing_jax.types import Params
 
 
@@ -20,7 +21,7 @@ class DenseBlock(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        x = nn.Dense(self.features, dtype=self.dtype)(x)
+        x = nn.Dense(self.features, dtype=self.dtype, dot_general=dot_general)(x)
         return nn.relu(x) if self.activation else x
 
     def apply_ragged(

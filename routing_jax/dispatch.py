@@ -21,7 +21,8 @@ import jax
 import jax.numpy as jnp
 
 from routing_jax import slots
-from routing_jax.grouped import ApplyBlock, apply_to_slots
+from routing_jax.grouped import apply_to_slots
+from routing_jax.side_by_side import ApplyBlock, apply_blocks
 from routing_jax.types import Params
 
 ApplyRagged = Callable[[Params, jax.Array, jax.Array, jax.Array], jax.Array]
@@ -148,7 +149,7 @@ def _gather(stages: Sequence[Stage], x: jax.Array, actions: jax.Array) -> jax.Ar
     """x [T, n, ...], actions [T, D]: the weights of each task's block, and a batched product."""
     for depth, stage in enumerate(stages):
         bank, action = stage.bank(x[0]), actions[:, depth]
-        out = jax.vmap(stage.apply_block)(_take_blocks(bank, action), x)
+        out = apply_blocks(stage.apply_block, _take_blocks(bank, action), x)
         x = _keep_passed(out, x, action, bank) if stage.may_pass else out
     return x
 

@@ -1,7 +1,6 @@
 """The product of rows and a kernel, with a gradient that many kernels at once take well on CPU."""
 
 import jax
-import jax.numpy as jnp
 
 
 def dot_general(
@@ -10,7 +9,8 @@ def dot_general(
     """What `nn.Dense(dot_general=...)` wants: x [..., F] times kernel [F, O].
 
     Under `vmap` over kernels, XLA's CPU backend is slow to contract over the rows of many small
-    matrices, as the gradient of the kernel does; with the transpose of x written out it is not.
+    matrices, as the gradient of the kernel does, and to multiply a few rows by the transpose of
+    each kernel, as the gradient of x does. With transposes of the rows written out it is not.
     """
     if jax.default_backend() != "cpu" or any(options.values()):
         return jax.lax.dot_general(x, kernel, dimension_numbers, **options)
@@ -29,9 +29,20 @@ def _forward(x: jax.Array, kernel: jax.Array):
 def _backward(residuals, gradient: jax.Array) -> tuple[jax.Array, jax.Array]:
     x, kernel = residuals
     rows, of_rows = x.reshape(-1, x.shape[-1]), gradient.reshape(-1, gradient.shape[-1])
-    # Without the barrier the compiler would put the transpose back into the product.
-    transposed = jax.lax.optimization_barrier(jnp.swapaxes(rows, 0, 1))
-    return gradient @ jnp.swapaxes(kernel, 0, 1), transposed @ of_rows
+    of_x = _times_transposed(of_rows, kernel).reshape(x.shape)
+    return of_x, _written_out(rows.T) @ of_rows
+
+
+def _times_transposed(of_rows: jax.Array, kernel: jax.Array) -> jax.Array:
+    """`of_rows @ kernel.T`; where rows are few it is better to transpose them."""
+    if 4 * of_rows.shape[0] > kernel.shape[0]:
+        return of_rows @ kernel.T
+    return _written_out(kernel @ _written_out(of_rows.T)).T
+
+
+def _written_out(x: jax.Array) -> jax.Array:
+    """Keeps the compiler from putting a transpose back into the product."""
+    return jax.lax.optimization_barrier(x)
 
 
 _product.defvjp(_forward, _backward)

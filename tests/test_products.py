@@ -9,12 +9,12 @@ from routing_jax.blocks import BlockBank, DenseBlock
 from routing_jax.products import dot_general
 
 
-@pytest.mark.parametrize("shape", [(3,), (5, 3), (2, 4, 3)])
+@pytest.mark.parametrize("shape", [(3,), (5, 3), (2, 4, 3), (2, 8), (9,)])  # many and few rows
 def test_the_product_and_its_gradients_are_those_of_a_plain_one(shape):
     rng = np.random.default_rng(0)
     x, kernel, upstream = (
         jnp.asarray(rng.normal(size=size), jnp.float32)
-        for size in (shape, (3, 2), (*shape[:-1], 2))
+        for size in (shape, (shape[-1], 2), (*shape[:-1], 2))
     )
     numbers = (((len(shape) - 1,), (0,)), ((), ()))
     mine = jax.vjp(lambda x, k: dot_general(x, k, numbers, precision=None), x, kernel)

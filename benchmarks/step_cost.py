@@ -34,14 +34,17 @@ class Setting(NamedTuple):
     width: int
     batch: int
     decision_per: str = "example"
+    inputs: int | None = None
+    """Features of the first layer's input; None for `width`."""
 
 
 def batch_of(setting: Setting) -> tuple[jax.Array, jax.Array]:
-    """Random uint8 images [T, n, width / 8, 8, 1] and labels [T, n], with one task a block."""
+    """Random uint8 images [T, n, inputs / 8, 8, 1] and labels [T, n], with one task a block."""
     tasks = min(setting.num_blocks, setting.batch // 4)
     shape = (tasks, setting.batch // tasks)
+    inputs = setting.inputs or setting.width
     image_key, label_key = jax.random.split(jax.random.key(0))
-    images = jax.random.bits(image_key, (*shape, setting.width // 8, 8, 1), jnp.uint8)
+    images = jax.random.bits(image_key, (*shape, inputs // 8, 8, 1), jnp.uint8)
     return images, jax.random.randint(label_key, shape, 0, CLASSES)
 
 
@@ -89,9 +92,9 @@ def routed(setting: Setting, strategy: str) -> Run:
 def dense(setting: Setting) -> Run:
     """The dense side: one block a layer, for all examples; no router."""
     images, labels = batch_of(setting)
-    x = images.reshape(-1, setting.width).astype(jnp.float32) / 255
+    x = images.reshape(labels.size, -1).astype(jnp.float32) / 255
     targets = labels.reshape(-1)
-    widths = [setting.width, setting.width, setting.width, CLASSES]
+    widths = [x.shape[1], setting.width, setting.width, CLASSES]
     keys = jax.random.split(jax.random.key(0), 3)
     params = [
         (jax.random.normal(k, (a, b)) / a**0.5, jnp.zeros(b))
@@ -119,7 +122,26 @@ def settings(*, quick: bool) -> list[Setting]:
         Setting(*row)
         for row in itertools.product((5, 10, 20, 40, 160), (64, 128, 512), (256, 1024))
     ]
-    return [*rows, Setting(10, 128, 1024, "task")]
+    return [*rows, Setting(10, 128, 1024, "task"), Setting(10, 64, 256, inputs=784)]
+
+
+def measure(setting: Setting, *, rounds: int, all_blocks: bool) -> None:
+    """Prints a line for each side of one setting."""
+    sides = {"dense one path": dense(setting), "auto": routed(setting, "auto")}
+    if all_blocks:
+        sides["all blocks"] = routed(setting, "dense")
+    times = interleaved(sides, rounds=rounds)
+    examples = batch_of(setting)[1].size
+    report("step_cost", setting._asdict(), times, against="dense one path", examples=examples)
+
+
+def measure_more_blocks(*, rounds: int) -> None:
+    """Prints what a step costs with more blocks, and as many tasks, on the same batch."""
+    sides = {
+        f"K = {blocks}": routed(Setting(blocks, 128, 1024), "auto") for blocks in (10, 40, 160)
+    }
+    times = interleaved(sides, rounds=rounds)
+    report("step_cost", {"width": 128, "batch": 1024}, times, against="K = 10")
 
 
 def main() -> None:
@@ -129,11 +151,10 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=7, help="measured rounds a setting")
     arguments = parser.parse_args()
     for setting in settings(quick=arguments.quick):
-        sides = {"dense one path": dense(setting), "auto": routed(setting, "auto")}
-        if setting.num_blocks <= 20 and not arguments.quick:
-            sides["all blocks"] = routed(setting, "dense")
-        times = interleaved(sides, rounds=arguments.rounds)
-        report("step_cost", setting._asdict(), times, against="dense one path")
+        all_blocks = setting.num_blocks <= 20 and not arguments.quick
+        measure(setting, rounds=arguments.rounds, all_blocks=all_blocks)
+    if not arguments.quick:
+        measure_more_blocks(rounds=arguments.rounds)
 
 
 if __name__ == "__main__":

@@ -41,14 +41,20 @@ def report(
     times: Mapping[str, Sequence[float]],
     *,
     against: str,
+    examples: int | None = None,
 ) -> None:
-    """Prints a JSON line for each side, with its ratio to the side `against`, round by round."""
+    """Prints a JSON line for each side, with its ratio to the side `against`, round by round.
+
+    With the `examples` of a step the lines also say how many are done in a second.
+    """
     for name, milliseconds in times.items():
         ratios = [mine / other for mine, other in zip(milliseconds, times[against], strict=True)]
         figures = {
             "milliseconds": spread(milliseconds),
             "ratio": spread(ratios) | {"to": against},
         }
+        if examples is not None:
+            figures["examples_per_second"] = round(1000 * examples / median(milliseconds))
         print_line(benchmark, name, settings, figures)
 
 

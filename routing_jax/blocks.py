@@ -1,10 +1,14 @@
 """Function blocks, and the bank that stacks the parameters of K of them."""
 
+from collections.abc import Callable
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from flax.linen.dtypes import promote_dtype
 
 from routing_jax.convolution import Conv3x3, halve
+from routing_jax.products import dot_general
 from routing_jax.types import Params
 
 
@@ -21,7 +25,17 @@ class DenseBlock(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         x = x.reshape(x.shape[0], -1) if self.flatten else x
-        x = nn.Dense(self.features, dtype=self.dtype)(x)
+        x = nn.Dense(self.features, dtype=self.dtype, dot_general=dot_general)(x)
+        return nn.relu(x) if self.activation else x
+
+    def apply_ragged(
+        self, bank: Params, x: jax.Array, count: jax.Array, block_of_row: jax.Array
+    ) -> jax.Array:
+        """All blocks of a bank on sorted rows; see `dispatch.ApplyRagged`."""
+        dense = bank["Dense_0"]
+        x = x.reshape(x.shape[0], -1) if self.flatten else x
+        x, kernel, bias = promote_dtype(x, dense["kernel"], dense["bias"], dtype=self.dtype)
+        x = jax.lax.ragged_dot(x, kernel, count) + bias[block_of_row]
         return nn.relu(x) if self.activation else x
 
 
@@ -72,6 +86,11 @@ class BlockBank(nn.Module):
     def apply_block(self, block_params: Params, x: jax.Array) -> jax.Array:
         """Runs one block: parameters without the K axis, x [..., F]."""
         return self._unbound().apply({"params": block_params}, x)
+
+    @property
+    def apply_ragged(self) -> Callable[..., jax.Array] | None:
+        """`dispatch.ApplyRagged` of the block, None where it has none."""
+        return getattr(self.block, "apply_ragged", None)
 
     def _stacked(self, key: jax.Array, x: jax.Array) -> Params:
         block = self._unbound()

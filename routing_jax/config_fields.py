@@ -36,10 +36,11 @@ ROUTER_OPTIMIZERS = ("sgd", "adam")
 EXPLORATION_SCHEDULES = ("linear", "geometric")
 WPL_CONVENTIONS = ("routing_networks", "abdallah_lesser")
 DECISIONS_PER = ("example", "task")
-DISPATCH_STRATEGIES = ("auto", "dense", "gather", "grouped")
+DISPATCH_STRATEGIES = ("auto", "dense", "gather", "grouped", "ragged")
 FINAL_REWARDS = ("correctness", "negative_loss")
 COLLABORATION_REWARDS = ("usage", "probability")
 OPTIMIZERS = ("sgd", "adam")
+UNUSED_BLOCKS = ("keep", "drift")
 SCHEDULES = ("constant", "step", "cosine")
 
 _EXPERIMENT_NAME = Rule(
@@ -187,6 +188,11 @@ FIELDS: dict[str, Field] = {
     "optimizer.momentum": Field(0.9, rules.UNIT_BELOW_ONE, "momentum of sgd"),
     "optimizer.schedule": Field(
         "step", one_of(SCHEDULES), "step = divided by 10 after 70 % of the steps"
+    ),
+    "optimizer.unused_blocks": Field(
+        "keep",
+        one_of(UNUSED_BLOCKS),
+        "a block that no example took: keep it, or let momentum and adam move it",
     ),
     # Training.
     "training.epochs": Field(

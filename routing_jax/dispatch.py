@@ -5,10 +5,13 @@ All strategies compute the same function, and the same gradients, up to float ro
 ========== ===================================================================================
 dense      every block on every example, masked; costs K times one block. The oracle.
 gather     one action per task: T weight gathers and a batched product.
-grouped    examples sorted by action into tiles of one block each, one weight gather per tile;
-           nothing is dropped, and PASS costs no product. Between two depths rows go straight
-           from tile to tile.
+grouped    examples stand in slots, as many for each block, and all blocks run at once; a loop
+           takes those that found their block full. Nothing is dropped. See `grouped`.
+ragged     examples sorted by action, and one ragged product; for blocks that offer it.
+auto       one of these, by `choose_strategy`.
 ========== ===================================================================================
+
+`grouped` and `ragged` move rows straight from one depth's order to the next one's.
 """
 
 from collections.abc import Callable, Sequence
@@ -17,11 +20,14 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from routing_jax import tiling
+from routing_jax import slots
+from routing_jax.grouped import apply_to_slots
+from routing_jax.side_by_side import ApplyBlock, apply_blocks
 from routing_jax.types import Params
 
-ApplyBlock = Callable[[Params, jax.Array], jax.Array]
-"""(parameters of one block, x [m, ...]) -> [m, ...]."""
+ApplyRagged = Callable[[Params, jax.Array, jax.Array, jax.Array], jax.Array]
+"""(stacked parameters, rows [B, ...] sorted by block, count of each block [K], block of each row
+[B]) -> [B, ...]. Counts may end before the rows do; the rest of the result does not matter."""
 
 
 class Stage(NamedTuple):
@@ -33,6 +39,8 @@ class Stage(NamedTuple):
     """Rows [rows, ...] to the stacked parameters, each leaf [K, ...]; only shape and type count."""
     may_pass: bool = False
     """The action K, PASS, may occur; the layer then keeps the shape of its input."""
+    apply_ragged: ApplyRagged | None = None
+    """All blocks on sorted rows, where the block can do that."""
 
 
 def select(
@@ -43,6 +51,7 @@ def select(
     *,
     strategy: str = "auto",
     pass_action: bool = False,
+    apply_ragged: ApplyRagged | None = None,
 ) -> jax.Array:
     """Sends each example through its chosen block.
 
@@ -51,17 +60,18 @@ def select(
       bank: stacked parameters, each leaf [K, ...].
       x: [T, n, ...].
       actions: int32 [T, n], one per example, or [T], one per task; the action K is PASS.
-      strategy: "dense", "gather", "grouped", or "auto": gather for decisions per task, dense for
-        K = 1, else grouped.
+      strategy: see the top of this file.
       pass_action: PASS may occur; the output then has the shape of `x`.
+      apply_ragged: see `Stage`; only `ragged` needs it.
 
     Returns:
       [T, n, ...], `apply_block` of the chosen block; `x` itself where PASS was chosen.
 
     Raises:
-      ValueError: `gather` with an action per example, or an unknown strategy.
+      ValueError: `gather` with an action per example, `ragged` with a block that does not offer
+        it, or an unknown strategy.
     """
-    stage = Stage(apply_block, lambda _: bank, pass_action)
+    stage = Stage(apply_block, lambda _: bank, pass_action, apply_ragged)
     return route([stage], x, actions[..., None], strategy=strategy)
 
 
@@ -80,38 +90,66 @@ def route(
       [T, n, ...], the output of the last stage.
 
     Raises:
-      ValueError: `gather` with actions per example, or an unknown strategy.
+      ValueError: as for `select`.
     """
-    per_task = actions.ndim == 2
-    if strategy not in STRATEGIES:
-        raise ValueError(
-            f"there is no dispatch strategy {strategy!r}; those that exist: {', '.join(STRATEGIES)}"
-        )
-    if strategy == "gather" and not per_task:
-        raise ValueError(
-            "the strategy gather needs one action per task, [T]; got actions of shape "
-            f"{actions.shape[:-1]}. Use grouped for an action per example."
-        )
+    per_task, rows = actions.ndim == 2, x.reshape(-1, *x.shape[2:])
     if strategy == "auto":
-        strategy = "gather" if per_task else "grouped"
+        strategy = choose_strategy(
+            jax.default_backend(),
+            per_task=per_task,
+            num_blocks=_num_blocks(stages[0].bank(rows)),
+            can_be_ragged=all(stage.apply_ragged for stage in stages),
+        )
+    _require_possible(strategy, stages, actions)
     if strategy == "gather":
         return _gather(stages, x, actions)
     if per_task:
         actions = jnp.broadcast_to(actions[:, None], (*x.shape[:2], actions.shape[-1]))
-    rows = x.reshape(-1, *x.shape[2:])
-    by_strategy = _dense if strategy == "dense" else _grouped
-    out = by_strategy(stages, rows, actions.reshape(-1, actions.shape[-1]))
+    out = _BY_EXAMPLE[strategy](stages, rows, actions.reshape(-1, actions.shape[-1]))
     return out.reshape(*x.shape[:2], *out.shape[1:])
 
 
-STRATEGIES = ("auto", "gather", "dense", "grouped")
+def choose_strategy(backend: str, *, per_task: bool, num_blocks: int, can_be_ragged: bool) -> str:
+    """The strategy that `auto` stands for. BUILD_NOTES.md has the measurements.
+
+    Args:
+      backend: "cpu", "gpu" or "tpu".
+      per_task: one decision per task.
+      num_blocks: K, of the first layer.
+      can_be_ragged: all blocks offer `apply_ragged`.
+    """
+    if num_blocks == 1:
+        return "dense"  # no row has to move
+    if per_task:
+        return "gather"
+    if backend != "cpu" and can_be_ragged:
+        return "ragged"  # not measured yet
+    return "grouped"
+
+
+def _require_possible(strategy: str, stages: Sequence[Stage], actions: jax.Array) -> None:
+    """Raises ValueError where `strategy` does not serve."""
+    if strategy not in STRATEGIES:
+        raise ValueError(
+            f"there is no dispatch strategy {strategy!r}; those that exist: {', '.join(STRATEGIES)}"
+        )
+    if strategy == "gather" and actions.ndim != 2:
+        raise ValueError(
+            "the strategy gather needs one action per task, [T]; got actions of shape "
+            f"{actions.shape[:-1]}. Use grouped for an action per example."
+        )
+    if strategy == "ragged" and not all(stage.apply_ragged for stage in stages):
+        raise ValueError(
+            "the strategy ragged needs blocks that offer apply_ragged, as dense ones do. Use "
+            "grouped for any other block."
+        )
 
 
 def _gather(stages: Sequence[Stage], x: jax.Array, actions: jax.Array) -> jax.Array:
     """x [T, n, ...], actions [T, D]: the weights of each task's block, and a batched product."""
     for depth, stage in enumerate(stages):
         bank, action = stage.bank(x[0]), actions[:, depth]
-        out = jax.vmap(stage.apply_block)(_take_blocks(bank, action), x)
+        out = apply_blocks(stage.apply_block, _take_blocks(bank, action), x)
         x = _keep_passed(out, x, action, bank) if stage.may_pass else out
     return x
 
@@ -129,19 +167,40 @@ def _dense(stages: Sequence[Stage], x: jax.Array, actions: jax.Array) -> jax.Arr
 
 
 def _grouped(stages: Sequence[Stage], x: jax.Array, actions: jax.Array) -> jax.Array:
-    """x [B, ...], actions [B, D]: tiles of examples of one block."""
-    layout = start = tiling.in_order(x.shape[0])
+    """x [B, ...], actions [B, D]: slots, see `slots` and `grouped`."""
+    layout = start = slots.in_order(x.shape[0])
+    for depth, stage in enumerate(stages):
+        bank, action = stage.bank(x), actions[:, depth]
+        num_blocks = _num_blocks(bank)
+        room = slots.capacity(action.size, num_blocks)
+        assigned = slots.assign_slots(action, num_blocks=num_blocks, room=room)
+        before, layout = layout, slots.slotted(assigned)
+        x = slots.move(x, before, layout)
+        out = apply_to_slots(stage.apply_block, bank, x, assigned)
+        if stage.may_pass:
+            action = jnp.take(action, assigned.example_of_slot, mode="fill", fill_value=0)
+            out = _keep_passed(out, x, action, bank)
+        x = out
+    return slots.move(x, layout, start)
+
+
+def _ragged(stages: Sequence[Stage], x: jax.Array, actions: jax.Array) -> jax.Array:
+    """x [B, ...], actions [B, D]: rows sorted by action."""
+    layout = start = slots.in_order(x.shape[0])
     for depth, stage in enumerate(stages):
         bank = stage.bank(x)
-        tiles = tiling.make_tiling(actions[:, depth], num_blocks=_num_blocks(bank))
-        before, layout = layout, tiling.tiled(tiles, pass_rows=stage.may_pass)
-        x = tiling.move(x, before, layout)
-        slots, num_tiles = tiles.example_of_slot.size, tiles.block_of_tile.size
-        tiled = x[:slots].reshape(num_tiles, -1, *x.shape[1:])
-        out = jax.vmap(stage.apply_block)(_take_blocks(bank, tiles.block_of_tile), tiled)
-        out = out.reshape(-1, *out.shape[2:])
-        x = jnp.concatenate([out, x[slots:].astype(out.dtype)]) if stage.may_pass else out
-    return tiling.move(x, layout, start)
+        num_blocks = _num_blocks(bank)
+        groups = slots.group(actions[:, depth], num_blocks=num_blocks)
+        before, layout = layout, slots.sorted_rows(groups)
+        x = slots.move(x, before, layout)
+        block = jnp.minimum(groups.action, num_blocks - 1)
+        out = stage.apply_ragged(bank, x, groups.count[:num_blocks], block)
+        x = _keep_passed(out, x, groups.action, bank) if stage.may_pass else out
+    return slots.move(x, layout, start)
+
+
+_BY_EXAMPLE = {"dense": _dense, "grouped": _grouped, "ragged": _ragged}
+STRATEGIES = ("auto", "gather", *_BY_EXAMPLE)
 
 
 def _num_blocks(bank: Params) -> int:

@@ -96,7 +96,7 @@ WRONG_VALUES = [
         "a number >= 0, or None for router.temperature (default None)",
     ),
     ("router.entropy_weight", -1.0, "a number >= 0 (default 0.0)"),
-    ("dispatch.strategy", "fast", "one of: auto, dense, gather, grouped (default 'auto')"),
+    ("dispatch.strategy", "fast", "one of: auto, dense, gather, grouped, ragged (default 'auto')"),
     ("reward.final", "f1", "one of: correctness, negative_loss (default 'correctness')"),
     ("reward.rho", 1.5, "a number in [0, 1] (default 0.0)"),
     ("reward.rho", -0.1, "a number in [0, 1] (default 0.0)"),

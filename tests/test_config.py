@@ -125,6 +125,7 @@ def test_the_defaults_are_those_of_the_paper_and_the_issue():
             "learning_rate": 0.05,
             "momentum": 0.9,
             "schedule": "step",
+            "unused_blocks": "keep",
         },
         "training": {
             "epochs": None,

@@ -1,4 +1,4 @@
-"""Every strategy against a plain loop over examples, and the tiling that `grouped` rests on."""
+"""Every strategy against a plain loop over examples, and the slots that `grouped` rests on."""
 
 import functools
 import itertools
@@ -11,19 +11,24 @@ import numpy as np
 import pytest
 from hypothesis import strategies as st
 
-from routing_jax import tiling
 from routing_jax.config_fields import DISPATCH_STRATEGIES
 from routing_jax.convolution import conv3x3
-from routing_jax.dispatch import Stage, route, select
-from routing_jax.tiling import make_tiling
+from routing_jax.dispatch import Stage, choose_strategy, route, select
+from routing_jax.slots import assign_slots, capacity, stable_order
 
-PER_EXAMPLE = ("dense", "grouped", "auto")
+ANY_BLOCK = ("dense", "grouped", "auto")
+PER_EXAMPLE = (*ANY_BLOCK, "ragged")
 PER_TASK = (*PER_EXAMPLE, "gather")
 
 
 def apply_block(params, x):
     """A block with a curved response, [m, F] to [m, features]."""
     return jnp.tanh(x @ params["weight"] + params["bias"][None])
+
+
+def apply_ragged(bank, x, count, block_of_row):
+    """All blocks of that kind on sorted rows."""
+    return jnp.tanh(jax.lax.ragged_dot(x, bank["weight"], count) + bank["bias"][block_of_row])
 
 
 def problem(seed, tasks, examples, blocks, inputs, outputs):
@@ -62,7 +67,15 @@ def dispatched(bank, x, actions, loss_weights, *, strategy, pass_action):
     """The same by `select`."""
 
     def loss(bank, x):
-        out = select(apply_block, bank, x, actions, strategy=strategy, pass_action=pass_action)
+        out = select(
+            apply_block,
+            bank,
+            x,
+            actions,
+            strategy=strategy,
+            pass_action=pass_action,
+            apply_ragged=apply_ragged,
+        )
         return (out * loss_weights).sum(), out
 
     (_, out), gradients = jax.value_and_grad(loss, (0, 1), has_aux=True)(bank, x)
@@ -101,7 +114,7 @@ def test_all_strategies_equal_a_loop_over_examples(data):
     )
     actions = np.array(actions, np.int32).reshape(tasks, examples)
     bank, x, weights = problem(0, tasks, examples, blocks, inputs, outputs)
-    check(("dense", "grouped"), bank, x, actions, weights, pass_action=may_pass)
+    check(("dense", "grouped", "ragged"), bank, x, actions, weights, pass_action=may_pass)
 
 
 @pytest.mark.parametrize("blocks", [1, 4])
@@ -118,7 +131,7 @@ def test_one_action_per_task_under_all_strategies(blocks, pass_action):
         pytest.param(np.full((2, 35), 2), id="one-block-crowd"),
         pytest.param(np.full((2, 35), 3), id="all-pass"),
         pytest.param(np.arange(70).reshape(2, 35) % 4, id="round-robin"),
-        pytest.param(np.repeat([0, 1, 2, 3], [1, 33, 32, 4]).reshape(2, 35), id="full-tiles"),
+        pytest.param(np.repeat([0, 1, 2, 3], [1, 33, 32, 4]).reshape(2, 35), id="uneven"),
     ],
 )
 def test_uneven_crowds_with_pass(actions):
@@ -175,7 +188,7 @@ def test_blocks_with_spatial_axes(per_task):
 
     expected, pull = jax.vjp(block_by_block, kernels, x)
     cotangent = rng.normal(size=expected.shape).astype(np.float32)
-    for strategy in PER_TASK if per_task else PER_EXAMPLE:
+    for strategy in (*ANY_BLOCK, "gather") if per_task else ANY_BLOCK:
 
         def by_select(kernels, x, strategy=strategy):
             return select(
@@ -195,7 +208,7 @@ def test_blocks_with_spatial_axes(per_task):
         )
 
 
-@pytest.mark.parametrize("strategy", ["dense", "grouped"])
+@pytest.mark.parametrize("strategy", ["dense", "grouped", "ragged"])
 def test_dispatch_works_under_vmap_as_a_sweep_needs_it(strategy):
     problems = [problem(seed, 2, 6, 3, 2, 2) for seed in (0, 1)]
     actions = np.random.default_rng(0).integers(0, 4, (2, 2, 6)).astype(np.int32)
@@ -212,7 +225,7 @@ def test_dispatch_works_under_vmap_as_a_sweep_needs_it(strategy):
 def test_passing_takes_the_number_format_of_the_blocks():
     bank, x, _ = problem(0, 2, 3, 2, 2, 2)
     half = jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.bfloat16), bank)
-    for strategy in PER_EXAMPLE:
+    for strategy in ANY_BLOCK:
         run = functools.partial(
             select,
             lambda params, x: apply_block(params, x.astype(jnp.bfloat16)),
@@ -237,102 +250,128 @@ def test_gather_refuses_an_action_per_example():
 def test_an_unknown_strategy_is_refused_and_those_that_exist_are_named():
     bank, x, _ = problem(0, 2, 3, 2, 2, 2)
     message = (
-        "there is no dispatch strategy 'sparse'; those that exist: auto, gather, dense, grouped"
+        "there is no dispatch strategy 'sparse'; those that exist: auto, gather, dense, grouped, "
+        "ragged"
     )
     for actions in (jnp.zeros(2, jnp.int32), jnp.zeros((2, 3), jnp.int32)):
         with pytest.raises(ValueError, match=f"^{message}$"):
             select(apply_block, bank, x, actions, strategy="sparse")
 
 
+def test_ragged_refuses_a_block_that_has_no_such_form():
+    bank, x, _ = problem(0, 2, 3, 2, 2, 2)
+    message = (
+        "the strategy ragged needs blocks that offer apply_ragged, as dense ones do. Use grouped "
+        "for any other block."
+    )
+    with pytest.raises(ValueError, match=f"^{message}$"):
+        select(apply_block, bank, x, jnp.zeros((2, 3), jnp.int32), strategy="ragged")
+
+
+@pytest.mark.parametrize(
+    ("backend", "per_task", "num_blocks", "can_be_ragged", "strategy"),
+    [
+        ("cpu", False, 10, True, "grouped"),
+        ("cpu", True, 10, True, "gather"),
+        ("cpu", False, 1, True, "dense"),
+        ("gpu", False, 10, True, "ragged"),
+        ("gpu", False, 10, False, "grouped"),
+        ("tpu", True, 10, True, "gather"),
+    ],
+)
+def test_what_auto_stands_for(backend, per_task, num_blocks, can_be_ragged, strategy):
+    chosen = choose_strategy(
+        backend, per_task=per_task, num_blocks=num_blocks, can_be_ragged=can_be_ragged
+    )
+    assert chosen == strategy
+
+
 def test_the_configuration_offers_exactly_the_strategies_that_exist():
     assert set(DISPATCH_STRATEGIES) == set(PER_TASK)
 
 
-# Tilings.
+# Slots.
 
 
-def check_tiling(tiling, actions, num_blocks, tile):
-    """The invariants of a tiling (NumPy arrays)."""
+def check_slots(slots, actions, num_blocks, room):
+    """The invariants of slots (NumPy arrays)."""
     batch = actions.size
-    slots = tiling.example_of_slot.size
-    assert slots == tiling.block_of_tile.size * tile
-    assert ((tiling.block_of_tile >= 0) & (tiling.block_of_tile < num_blocks)).all()
-    placed = actions != num_blocks
-    # Each example that does not pass has one slot, and that slot holds it.
-    assert (tiling.slot_of_example[placed] < slots).all()
-    mine = tiling.slot_of_example[placed]
-    np.testing.assert_array_equal(tiling.example_of_slot[mine], np.flatnonzero(placed))
-    # Those that pass have none, and all other slots are empty.
-    np.testing.assert_array_equal(tiling.slot_of_example[~placed], slots)
-    assert (tiling.example_of_slot < batch).sum() == placed.sum()
-    np.testing.assert_array_equal(
-        np.sort(tiling.example_of_slot[tiling.example_of_slot < batch]), np.flatnonzero(placed)
-    )
-    assert tiling.example_of_slot.max(initial=0) <= batch
-    # The slot lies in a tile of the example's block.
-    np.testing.assert_array_equal(tiling.block_of_tile[mine // tile], actions[placed])
+    assert slots.example_of_slot.size == num_blocks * room
+    # Every example has one slot, that slot holds it, and all other slots are empty.
+    np.testing.assert_array_equal(slots.example_of_slot[slots.slot_of_example], np.arange(batch))
+    assert (slots.example_of_slot == batch).sum() == num_blocks * room - batch
+    np.testing.assert_array_equal(slots.slot_of_position, slots.slot_of_example[slots.groups.order])
+    # The first of each block fill its slots from the start, in the order of the batch; nobody is
+    # a guest elsewhere while there is room at home.
+    for block in range(num_blocks):
+        mine = np.flatnonzero(actions == block)[:room]
+        home = slots.example_of_slot[block * room : (block + 1) * room]
+        np.testing.assert_array_equal(home[: mine.size], mine)
 
 
-tile_all = jax.jit(
-    lambda actions, num_blocks, tile: jax.vmap(
-        lambda row: make_tiling(row, num_blocks=num_blocks, tile=tile)
+assign_all = jax.jit(
+    lambda actions, num_blocks, room: jax.vmap(
+        lambda row: assign_slots(row, num_blocks=num_blocks, room=room)
     )(actions),
     static_argnums=(1, 2),
 )
 
 
-def tile_one(actions, num_blocks, tile):
-    tilings = jax.device_get(tile_all(actions[None], num_blocks, tile))
-    return jax.tree.map(lambda leaf: leaf[0], tilings)
+def assign_one(actions, num_blocks, room):
+    slots = jax.device_get(assign_all(actions[None], num_blocks, room))
+    return jax.tree.map(lambda leaf: leaf[0], slots)
 
 
 @pytest.mark.parametrize(
-    ("batch", "num_blocks", "tile"), [(5, 3, 2), (6, 2, 3), (4, 5, 4), (1, 2, 7)]
+    ("batch", "num_blocks", "room"), [(5, 3, 2), (6, 2, 3), (4, 5, 4), (4, 5, 1), (1, 2, 1)]
 )
-def test_every_possible_batch_of_a_small_size_fits(batch, num_blocks, tile):
+def test_every_possible_batch_of_a_small_size_finds_room(batch, num_blocks, room):
     every = np.array(list(itertools.product(range(num_blocks + 1), repeat=batch)), np.int32)
-    tilings = jax.device_get(tile_all(every, num_blocks, tile))
+    assigned = jax.device_get(assign_all(every, num_blocks, room))
     for row, actions in enumerate(every):
-        one = jax.tree.map(lambda leaf, row=row: leaf[row], tilings)
-        check_tiling(one, actions, num_blocks, min(tile, batch))
-
-
-@pytest.mark.parametrize(("num_blocks", "tile", "full"), [(10, 32, 3), (40, 8, 1), (5, 1, 2)])
-def test_the_worst_batch_fills_the_last_tile(num_blocks, tile, full):
-    # All blocks but the first have one example, the first has one more than full tiles: every
-    # block wastes tile - 1 slots, the most there can be, and no tile may be missing or to spare.
-    counts = [full * tile + 1, *[1] * (num_blocks - 1)]
-    actions = np.repeat(np.arange(num_blocks, dtype=np.int32), counts)
-    actions = np.random.default_rng(0).permutation(actions)
-    tiling = tile_one(actions, num_blocks, tile)
-    used = min(tile, actions.size)
-    check_tiling(tiling, actions, num_blocks, used)
-    filled = (tiling.example_of_slot < actions.size).reshape(-1, used).sum(1)
-    assert filled.min() == 1
+        one = jax.tree.map(lambda leaf, row=row: leaf[row], assigned)
+        check_slots(one, actions, num_blocks, room)
 
 
 @hypothesis.settings(max_examples=25)
 @hypothesis.given(
-    st.sampled_from([(64, 10, 32), (33, 4, 32), (100, 7, 16), (20, 30, 8)]),
+    st.sampled_from([(64, 10, 8), (33, 4, 16), (100, 7, 16), (20, 30, 1), (90, 3, 30)]),
     st.integers(0, 2**31),
     st.floats(0.05, 5),
 )
 def test_skewed_crowds_of_large_batches(sizes, seed, concentration):
-    batch, num_blocks, tile = sizes
+    batch, num_blocks, room = sizes
     rng = np.random.default_rng(seed)
     share = rng.dirichlet(np.full(num_blocks + 1, concentration))
     actions = rng.choice(num_blocks + 1, batch, p=share).astype(np.int32)
-    check_tiling(tile_one(actions, num_blocks, tile), actions, num_blocks, min(tile, batch))
+    check_slots(assign_one(actions, num_blocks, room), actions, num_blocks, room)
 
 
-def test_examples_of_a_block_keep_their_order():
-    # Blocks 1, 0, 1, PASS, 1 with tiles of 2: block 0 fills slot 0, block 1 slots 2, 3 and 4.
-    tiling = tile_one(np.array([1, 0, 1, 2, 1], np.int32), 2, 2)
-    slots = tiling.example_of_slot.size
-    assert slots == 6  # (5 + 2 * 1) // 2 tiles of 2
-    np.testing.assert_array_equal(tiling.slot_of_example, [2, 0, 3, slots, 4])
-    np.testing.assert_array_equal(tiling.example_of_slot, [1, 5, 0, 2, 4, 5])
-    np.testing.assert_array_equal(tiling.block_of_tile, [0, 1, 1])
+def test_examples_of_a_block_keep_their_order_and_guests_fill_the_gaps():
+    # Blocks 1, 0, 1, PASS, 1 with room for 2: 1 and 1 take slots 2 and 3, 0 takes slot 0; the third
+    # of block 1 and then the one that passes want empty slots, of which there are 1, 4 and 5.
+    slots = assign_one(np.array([1, 0, 1, 3, 1], np.int32), 3, 2)
+    np.testing.assert_array_equal(slots.slot_of_example, [2, 0, 3, 4, 1])
+    np.testing.assert_array_equal(slots.example_of_slot, [1, 4, 0, 2, 3, 5])
+
+
+@pytest.mark.parametrize(
+    ("batch", "num_blocks", "room"),
+    [
+        (1024, 10, 128),  # 102.4 + 2.5 * 10.1 = 127.7
+        (1024, 160, 16),  # 6.4 + 2.5 * 2.5 = 12.7, in eights
+        (256, 160, 5),  # 1.6 + 2.5 * 1.26 = 4.8; eights would be mostly empty
+        (64, 1, 64),  # never more than the batch
+        (3, 50, 1),
+    ],
+)
+def test_capacity(batch, num_blocks, room):
+    assert capacity(batch, num_blocks) == room
+
+
+@hypothesis.given(st.integers(1, 5000), st.integers(1, 1000))
+def test_there_are_always_as_many_slots_as_examples(batch, num_blocks):
+    assert num_blocks * capacity(batch, num_blocks) >= batch
 
 
 @hypothesis.settings(max_examples=8)
@@ -343,8 +382,8 @@ def test_examples_of_a_block_keep_their_order():
     may_pass=st.lists(st.booleans(), min_size=1, max_size=4),
     seed=st.integers(0, 2**31 - 1),
 )
-def test_grouped_depths_in_a_row_equal_all_blocks_masked(tasks, examples, blocks, may_pass, seed):
-    # Between depths `grouped` moves rows straight from tile to tile, past the order of the batch.
+def test_depths_in_a_row_equal_all_blocks_masked(tasks, examples, blocks, may_pass, seed):
+    # Between depths `grouped` and `ragged` move rows past the order of the batch.
     rng = np.random.default_rng(seed)
     banks, x, loss_weights = [], None, None
     for _ in may_pass:
@@ -355,26 +394,24 @@ def test_grouped_depths_in_a_row_equal_all_blocks_masked(tasks, examples, blocks
 
     def loss(banks, x, strategy):
         stages = [
-            Stage(apply_block, lambda _, bank=bank: bank, passes)
+            Stage(apply_block, lambda _, bank=bank: bank, passes, apply_ragged)
             for bank, passes in zip(banks, may_pass, strict=True)
         ]
         out = route(stages, x, jnp.asarray(actions, jnp.int32), strategy=strategy)
         return (out * loss_weights).sum(), out
 
-    (_, expected), expected_gradients = jax.value_and_grad(loss, (0, 1), has_aux=True)(
-        banks, x, "dense"
-    )
-    (_, out), gradients = jax.value_and_grad(loss, (0, 1), has_aux=True)(banks, x, "grouped")
-    np.testing.assert_allclose(out, expected, rtol=1e-5, atol=1e-6)
-    jax.tree.map(
-        functools.partial(np.testing.assert_allclose, rtol=1e-4, atol=1e-5),
-        gradients,
-        expected_gradients,
-    )
+    run = jax.value_and_grad(loss, (0, 1), has_aux=True)
+    expected = run(banks, x, "dense")
+    for strategy in ("grouped", "ragged"):
+        jax.tree.map(
+            functools.partial(np.testing.assert_allclose, rtol=1e-4, atol=1e-5, err_msg=strategy),
+            run(banks, x, strategy),
+            expected,
+        )
 
 
 @pytest.mark.parametrize("num_blocks", [4, 2**29])  # the second takes the way for large keys
 def test_the_order_by_action_is_stable(num_blocks):
     actions = jnp.array([3, 0, 3, 1, 0, 4], jnp.int32)
-    order = tiling.stable_order(actions, num_blocks)
+    order = stable_order(actions, num_blocks)
     np.testing.assert_array_equal(order, [1, 4, 3, 0, 2, 5])

@@ -119,7 +119,7 @@ class RoutingNetwork(nn.Module):
     def _stage(self, depth: int) -> dispatch.Stage:
         bank = self.banks[self.bank_of_depth[depth]]
         may_pass = self.router.may_pass(depth, bank.num_blocks)
-        return dispatch.Stage(bank.apply_block, bank, may_pass)
+        return dispatch.Stage(bank.apply_block, bank, may_pass, bank.apply_ragged)
 
     def _states(self, x: jax.Array) -> tuple[jax.Array, ...]:
         """What stands before each depth, [T, n, ...] each, along the first block of every bank."""

@@ -12,6 +12,7 @@ from routing_jax.rl import transforms
 from routing_jax.rl.rules import RULES
 from routing_jax.rl.wpl import clip_and_renormalise
 from routing_jax.routers.router import Router
+from routing_jax.training.block_updates import mask_unused_blocks
 from routing_jax.training.state import Hyperparams
 from routing_jax.types import Params
 
@@ -54,9 +55,14 @@ def _block_optimizer(
     def learning_rate(step: jax.Array) -> jax.Array:
         return hyper.learning_rate * factor(jnp.asarray(step, jnp.float32))
 
+    if optimizer_config.name == "sgd" and optimizer_config.momentum == 0:
+        return optax.sgd(learning_rate)  # without memory, nothing moves an unused block
     if optimizer_config.name == "adam":
-        return optax.adam(learning_rate)
-    return optax.sgd(learning_rate, momentum=optimizer_config.momentum)
+        optimizer = optax.adam(learning_rate)
+    else:
+        optimizer = optax.sgd(learning_rate, momentum=optimizer_config.momentum)
+    keep = optimizer_config.unused_blocks == "keep"
+    return mask_unused_blocks(optimizer) if keep else optimizer
 
 
 def _router_optimizer(

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import pytest
 from jax.experimental.compilation_cache import compilation_cache
+from tiny_runs import TINY, start
 
 from routing_jax.data.cache import user_cache_dir
 from routing_jax.training.compilation import cached_compilations
@@ -46,3 +47,11 @@ def test_an_entry_that_was_cut_short_is_replaced(cached):
 def test_other_warnings_are_passed_on():
     with pytest.warns(UserWarning, match="of something else"), cached_compilations():
         warnings.warn("of something else", stacklevel=1)
+
+
+def test_a_run_compiles_its_training_step_once(tmp_path, caplog):
+    # Three segments of different lengths with evaluations and checkpoints between them.
+    with jax.log_compiles():
+        assert start(tmp_path / "run", *TINY) == 0
+    began = [record.message for record in caplog.records if "Compiling" in record.message]
+    assert sum("segment" in message.split(" with ")[0] for message in began) == 1

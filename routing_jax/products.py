@@ -1,0 +1,48 @@
+"""The product of rows and a kernel, with a gradient that many kernels at once take well on CPU."""
+
+import jax
+
+
+def dot_general(
+    x: jax.Array, kernel: jax.Array, dimension_numbers: object, **options: object
+) -> jax.Array:
+    """What `nn.Dense(dot_general=...)` wants: x [..., F] times kernel [F, O].
+
+    Under `vmap` over kernels, XLA's CPU backend is slow to contract over the rows of many small
+    matrices, as the gradient of the kernel does, and to multiply a few rows by the transpose of
+    each kernel, as the gradient of x does. With transposes of the rows written out it is not.
+    """
+    if jax.default_backend() != "cpu" or any(options.values()):
+        return jax.lax.dot_general(x, kernel, dimension_numbers, **options)
+    return _product(x, kernel)
+
+
+@jax.custom_vjp
+def _product(x: jax.Array, kernel: jax.Array) -> jax.Array:
+    return x @ kernel
+
+
+def _forward(x: jax.Array, kernel: jax.Array):
+    return x @ kernel, (x, kernel)
+
+
+def _backward(residuals, gradient: jax.Array) -> tuple[jax.Array, jax.Array]:
+    x, kernel = residuals
+    rows, of_rows = x.reshape(-1, x.shape[-1]), gradient.reshape(-1, gradient.shape[-1])
+    of_x = _times_transposed(of_rows, kernel).reshape(x.shape)
+    return of_x, _written_out(rows.T) @ of_rows
+
+
+def _times_transposed(of_rows: jax.Array, kernel: jax.Array) -> jax.Array:
+    """`of_rows @ kernel.T`; where rows are few it is better to transpose them."""
+    if 4 * of_rows.shape[0] > kernel.shape[0]:
+        return of_rows @ kernel.T
+    return _written_out(kernel @ _written_out(of_rows.T)).T
+
+
+def _written_out(x: jax.Array) -> jax.Array:
+    """Keeps the compiler from putting a transpose back into the product."""
+    return jax.lax.optimization_barrier(x)
+
+
+_product.defvjp(_forward, _backward)

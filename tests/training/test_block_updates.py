@@ -1,0 +1,121 @@
+"""Blocks that nobody took stay where they are, with their moments; all others learn as ever."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from routing_jax.training.block_updates import mask_unused_blocks, used_blocks
+from routing_jax.training.optimizers import make_optimizer
+from routing_jax.training.state import hyperparams
+from routing_jax.types import Decisions, Trajectory
+
+
+@pytest.fixture(autouse=True)
+def standard_promotion():
+    """The bias correction of `optax.adam` raises a float to the power of an integer."""
+    with jax.numpy_dtype_promotion("standard"):
+        yield
+
+
+PARAMS = {
+    "encoder": {"kernel": jnp.ones(2)},
+    "banks_0": {"blocks": {"bias": jnp.ones(3), "kernel": jnp.ones((3, 2, 2))}},
+}
+
+
+def gradients_of(used, size):
+    """Of the encoder, and of the blocks in `used`."""
+    mask = jnp.isin(jnp.arange(3), jnp.asarray(used))
+    return {
+        "encoder": {"kernel": jnp.full(2, size)},
+        "banks_0": {
+            "blocks": {
+                "bias": jnp.zeros(3),
+                "kernel": jnp.where(mask[:, None, None], jnp.full((3, 2, 2), size), 0),
+            }
+        },
+    }
+
+
+def stepped(optimizer, sequence):
+    """Parameters and state after a sequence of gradients, and those before the last."""
+
+    @jax.jit
+    def step(params, state, gradients):
+        updates, state = optimizer.update(gradients, state, params)
+        return optax.apply_updates(params, updates), state
+
+    now = before = (PARAMS, optimizer.init(PARAMS))
+    for gradients in sequence:
+        before, now = now, step(*now, gradients)
+    return now, before
+
+
+def test_used_blocks():
+    used = used_blocks(gradients_of([0, 2], 1.0))
+    np.testing.assert_array_equal(used["banks_0"]["blocks"]["kernel"].ravel(), [1, 0, 1])
+    # A block is used as a whole: its bias counts although the bias's own gradient is zero.
+    np.testing.assert_array_equal(used["banks_0"]["blocks"]["bias"], [1, 0, 1])
+    assert used["encoder"]["kernel"]
+
+
+OPTIMIZERS = [optax.adam(0.1), optax.sgd(0.1, momentum=0.9)]
+SEQUENCE = [gradients_of([0, 1], 1.0), gradients_of([0, 1], 0.5), gradients_of([0, 2], -2.0)]
+
+
+@pytest.mark.parametrize("inner", OPTIMIZERS, ids=["adam", "momentum"])
+def test_an_unused_block_and_its_moments_stay(inner):
+    now, before = stepped(mask_unused_blocks(inner), SEQUENCE)
+    per_block = [leaf for leaf in jax.tree.leaves(now) if leaf.shape[:1] == (3,)]
+    per_block_before = [leaf for leaf in jax.tree.leaves(before) if leaf.shape[:1] == (3,)]
+    assert len(per_block) >= 4  # parameters and at least one moment of each
+    for leaf, leaf_before in zip(per_block, per_block_before, strict=True):
+        np.testing.assert_array_equal(leaf[1], leaf_before[1])
+    assert (now[0]["banks_0"]["blocks"]["kernel"][1] != 1).all()  # it had learnt before
+
+
+@pytest.mark.parametrize("inner", OPTIMIZERS, ids=["adam", "momentum"])
+def test_a_block_in_use_and_all_other_parameters_get_exactly_the_inner_update(inner):
+    masked, plain = stepped(mask_unused_blocks(inner), SEQUENCE)[0], stepped(inner, SEQUENCE)[0]
+    jax.tree.map(
+        lambda mine, other: (
+            np.testing.assert_array_equal(mine[:1], other[:1])
+            if mine.shape[:1] == (3,)
+            else np.testing.assert_array_equal(mine, other)
+        ),
+        masked,
+        plain,
+    )
+    # Without the mask the second block moves on, which is what the mask is for.
+    kernels = [params["banks_0"]["blocks"]["kernel"][1] for params, _ in (masked, plain)]
+    assert (kernels[0] != kernels[1]).all()
+
+
+@pytest.mark.parametrize(
+    ("name", "momentum", "unused_blocks", "moves"),
+    [
+        ("adam", 0.9, "keep", False),
+        ("adam", 0.9, "drift", True),
+        ("sgd", 0.9, "keep", False),
+        ("sgd", 0.9, "drift", True),
+        ("sgd", 0.0, "drift", False),  # it has no memory that could move a block
+    ],
+)
+def test_the_configuration_chooses(tiny_config, name, momentum, unused_blocks, moves):
+    config = tiny_config(
+        optimizer__name=name, optimizer__momentum=momentum, optimizer__unused_blocks=unused_blocks
+    )
+    params = {**PARAMS, "router": {"policy": jnp.full((1, 1, 2), 0.5)}}
+    trajectory = Trajectory(
+        Decisions(jnp.array([[[1]]]), jnp.array([[0]])), jnp.zeros((1, 1, 1)), jnp.ones((1, 1))
+    )
+    optimizer = make_optimizer(config, hyperparams(config), total_steps=10)
+    state = optimizer.init(params)
+    for used in ([0, 1], [0]):
+        gradients = {**gradients_of(used, 1.0), "router": params["router"]}
+        updates, state = optimizer.update(gradients, state, params, trajectory=trajectory)
+    kernel = updates["banks_0"]["blocks"]["kernel"]
+    assert bool((kernel[1] != 0).all()) == moves
+    assert (kernel[0] != 0).all()

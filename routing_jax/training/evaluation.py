@@ -6,7 +6,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from routing_jax.models.routing_network import RoutingNetwork
+from routing_jax.models.network import MultiTaskNetwork
 from routing_jax.types import MultiTaskData, Params
 
 _IMAGES_AT_ONCE = 250
@@ -25,11 +25,12 @@ class Evaluation(NamedTuple):
     routing: jax.Array
     """float32 [T, D, A], routing probabilities, mean over the examples of a task."""
     greedy: jax.Array
-    """int32 [T, D], the action that most examples of a task take, the first of equals."""
+    """int32 [T, D], the action that most examples of a task take, the first of equals; of mixtures
+    that with the largest weight."""
 
 
 def evaluate(
-    model: RoutingNetwork, variables: dict[str, Params], data: MultiTaskData, *, num_classes: int
+    model: MultiTaskNetwork, variables: dict[str, Params], data: MultiTaskData, *, num_classes: int
 ) -> Evaluation:
     """Evaluates a model on all examples of a split.
 
@@ -66,7 +67,9 @@ class _Answers(NamedTuple):
     """float32 [T, D, A], how many examples took each action."""
 
 
-def _answers(model: RoutingNetwork, variables: dict[str, Params], data: MultiTaskData) -> _Answers:
+def _answers(
+    model: MultiTaskNetwork, variables: dict[str, Params], data: MultiTaskData
+) -> _Answers:
     def encode(image: jax.Array) -> jax.Array:
         return model.apply(variables, image[None], train=False, method="encode")[0]
 
@@ -76,8 +79,9 @@ def _answers(model: RoutingNetwork, variables: dict[str, Params], data: MultiTas
         rows, valid = chunk  # [T, m]
         routed = model.apply(variables, features[rows], method="route")
         weights = valid.astype(jnp.float32)[..., None, None]
-        actions = routed.decisions.actions
-        taken = jax.nn.one_hot(actions, routed.probabilities.shape[-1])
+        taken = routed.probabilities  # of a mixture, all actions by their weights
+        if routed.decisions is not None:
+            taken = jax.nn.one_hot(routed.decisions.actions, taken.shape[-1])
         return _Answers(
             routed.logits.argmax(-1),
             (weights * routed.probabilities).sum(1),

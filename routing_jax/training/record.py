@@ -6,6 +6,7 @@ import sys
 
 import jax
 import numpy as np
+from ml_collections import ConfigDict
 
 from routing_jax.cli import Command
 from routing_jax.reporting import results
@@ -34,8 +35,6 @@ def run_record(
     """
     tasks, config = planned.tasks, command.config
     per_step = (elapsed.train - elapsed.evaluation) / int(state.step)
-    num_blocks = config.model.num_blocks or tasks.num_tasks
-    routes = np.where(evaluation.greedy == num_blocks, -1, evaluation.greedy)
     return results.RunRecord(
         experiment=config.experiment,
         dataset=results.DatasetRecord(
@@ -52,7 +51,7 @@ def run_record(
             "balanced_accuracy": evaluation.balanced_accuracy[None],
         },
         curve=[read_records(command.workdir.metrics_path)],
-        routing_map=routes[None],
+        routing_map=_routing_map(config, tasks.num_tasks, evaluation),
         seconds=results.SecondsRecord(
             total=elapsed.total,
             compile=elapsed.compile,
@@ -67,6 +66,16 @@ def run_record(
         command=shlex.join(["python", *sys.argv]),
         device=_device(),
     )
+
+
+def _routing_map(config: ConfigDict, num_tasks: int, evaluation: Evaluation) -> np.ndarray | None:
+    """Greedy blocks [1, T, D], PASS = -1; None where routes are mixtures."""
+    if config.model.name != "routing_network":
+        return None
+    if not config.router.pass_action:
+        return evaluation.greedy[None]
+    num_blocks = config.model.num_blocks or num_tasks
+    return np.where(evaluation.greedy == num_blocks, -1, evaluation.greedy)[None]
 
 
 def _device() -> str:

@@ -53,6 +53,9 @@ def pytest_configure(config: pytest.Config) -> None:
         marker: os.environ.pop(name, None) for marker, name in _VARIABLES.items()
     }
     _close_the_network(config)
+    # Many tests compile the same program; each of them once is most of the time of a test run.
+    jax.config.update("jax_compilation_cache_dir", str(Path(scratch.name) / "compilations"))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
 
 
 def _close_the_network(config: pytest.Config) -> None:

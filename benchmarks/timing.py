@@ -42,17 +42,42 @@ def report(
 ) -> None:
     """Prints a JSON line for each side, with its ratio to the side `against`, round by round."""
     for name, milliseconds in times.items():
-        ratios = [mine / other for mine, other in zip(milliseconds, times[against], strict=True)]
-        line = {
-            "benchmark": benchmark,
-            "name": name,
-            "settings": dict(settings),
-            "milliseconds": _spread(milliseconds),
-            "ratio": _spread(ratios) | {"to": against},
-            "device": f"{jax.devices()[0].device_kind}, {os.cpu_count()} cores",
-            "versions": versions(),
-        }
-        print(json.dumps(line), flush=True)
+        print_line(benchmark, name, settings, milliseconds, times[against], against=against)
+
+
+def print_line(
+    benchmark: str,
+    name: str,
+    settings: Mapping[str, Any],
+    milliseconds: Sequence[float],
+    others: Sequence[float],
+    *,
+    against: str,
+    **more: Any,
+) -> None:
+    """Prints one JSON line.
+
+    Args:
+      benchmark: its name.
+      name: of the side.
+      settings: what was measured.
+      milliseconds: of one step, per round.
+      others: the same of the side it is compared with.
+      against: the name of that side, or what the ratio means.
+      more: further entries of the line.
+    """
+    ratios = [mine / other for mine, other in zip(milliseconds, others, strict=True)]
+    line = {
+        "benchmark": benchmark,
+        "name": name,
+        "settings": dict(settings),
+        "milliseconds": spread(milliseconds),
+        "ratio": spread(ratios) | {"to": against},
+        **more,
+        "device": f"{jax.devices()[0].device_kind}, {os.cpu_count()} cores",
+        "versions": versions(),
+    }
+    print(json.dumps(line), flush=True)
 
 
 def _steps_of_a_round(run: Run) -> int:
@@ -66,6 +91,7 @@ def _seconds(run: Run, steps: int) -> float:
     return time.perf_counter() - began
 
 
-def _spread(values: Sequence[float]) -> dict[str, float]:
+def spread(values: Sequence[float]) -> dict[str, float]:
+    """Median, smallest and largest, to four digits."""
     rounded = {"median": median(values), "min": min(values), "max": max(values)}
     return {name: float(f"{value:.4g}") for name, value in rounded.items()}

@@ -66,7 +66,8 @@ class CrossStitchNetwork(MultiTaskNetwork):
         columns = jnp.broadcast_to(rows, (self.num_tasks, *rows.shape))
         for depth, index in enumerate(self.bank_of_depth[:-1]):
             if depth:
-                columns = jnp.tensordot(self.mixes[depth - 1].astype(columns.dtype), columns, 1)
+                mix = self.mixes[depth - 1].astype(columns.dtype)
+                columns = (mix @ columns.reshape(len(mix), -1)).reshape(columns.shape)
             bank = self.banks[index]
             columns = jax.vmap(bank.apply_block)(bank(columns[0]), columns)
         return columns.reshape(-1, *x.shape[:2], *columns.shape[2:])

@@ -1,0 +1,123 @@
+"""What a training step costs as tasks become more: routed, task-specific and cross-stitch.
+
+    python -m benchmarks.task_scaling [--quick] > task_scaling.jsonl
+    python -m benchmarks.scaling_figure task_scaling.jsonl docs/task_scaling.png
+
+5 to 80 tasks with as many blocks, three fully connected layers of width 128 and 5 classes, momentum
+SGD. Two parts: the routed layers alone on random representations of 128 features, and the whole
+network, with the four-layer convolutional encoder on random 32x32 colour images. Two batches: 16
+examples of each task, and 320 examples in all. `routed` decides for each example, as the paper
+does; `routed per task` once per task and step.
+
+A line's `ratio` compares the cost per example with that of the same system at the fewest tasks, and
+`ratio_to_cross_stitch` the cost per step with the cross-stitch network on the same batch. All
+systems and numbers of tasks of a table take turns in every round, and ratios are taken round by
+round.
+"""
+
+import argparse
+import itertools
+from typing import NamedTuple
+
+from ml_collections import ConfigDict
+
+from benchmarks.model_step import training_steps
+from benchmarks.timing import Run, interleaved, print_line, spread
+from routing_jax.config import base_config
+from routing_jax.models.factory import DataShape
+
+TASKS = (5, 10, 20, 40, 80)
+CLASSES, WIDTH = 5, 128
+EXAMPLES_PER_TASK, EXAMPLES_PER_STEP = 16, 320
+SYSTEMS = {
+    "routed": {},
+    "routed per task": {"router.decision_per": "task"},
+    "task-specific": {"router.policy": "fixed"},
+    "cross-stitch": {"model.name": "cross_stitch"},
+}
+
+
+class Table(NamedTuple):
+    """Numbers that belong together: one side is a system at a number of tasks."""
+
+    part: str
+    """"routed layers" or "whole network"."""
+    fixed: str
+    """"examples per task" or "examples per step"."""
+    tasks: tuple[int, ...] = TASKS
+
+    def examples(self, tasks: int) -> int:
+        """n, examples of each task in a step."""
+        return EXAMPLES_PER_STEP // tasks if self.fixed.endswith("step") else EXAMPLES_PER_TASK
+
+
+def side(table: Table, system: str, tasks: int) -> Run:
+    """The compiled steps of one system at a number of tasks."""
+    whole = table.part == "whole network"
+    image = (32, 32, 3) if whole else (WIDTH // 8, 8, 1)
+    config = _config(SYSTEMS[system], encoder="conv4" if whole else "flatten")
+    shape = DataShape(tasks, CLASSES, image)
+    return training_steps(config, shape, examples=table.examples(tasks))
+
+
+def measure(table: Table, *, rounds: int) -> None:
+    """Prints a line for each system and number of tasks."""
+    names = list(itertools.product(SYSTEMS, table.tasks))
+    sides = {f"{system}, {tasks}": side(table, system, tasks) for system, tasks in names}
+    times = interleaved(sides, rounds=rounds)
+    for system, tasks in names:
+        batch = tasks * table.examples(tasks)
+        fewest = table.tasks[0]
+        # The cost of as many examples as this side has, at the price of the fewest tasks.
+        scale = batch / (fewest * table.examples(fewest))
+        milliseconds = times[f"{system}, {tasks}"]
+        stitched = times[f"cross-stitch, {tasks}"]
+        print_line(
+            "task_scaling",
+            system,
+            {"part": table.part, "fixed": table.fixed, "num_tasks": tasks, "num_blocks": tasks}
+            | {"width": WIDTH, "batch": batch, "examples_per_task": table.examples(tasks)},
+            milliseconds,
+            [scale * other for other in times[f"{system}, {fewest}"]],
+            against=f"{system} with {fewest} tasks, per example",
+            microseconds_per_example=spread([1000 * value / batch for value in milliseconds]),
+            ratio_to_cross_stitch=spread(
+                [mine / other for mine, other in zip(milliseconds, stitched, strict=True)]
+            ),
+        )
+
+
+def tables(*, quick: bool) -> list[Table]:
+    """What is measured."""
+    if quick:
+        return [Table("routed layers", "examples per task", (5, 20, 40))]
+    return [
+        Table(part, fixed)
+        for part in ("routed layers", "whole network")
+        for fixed in ("examples per task", "examples per step")
+    ]
+
+
+def main() -> None:
+    """Measures every table and prints JSON lines."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--quick", action="store_true", help="one table, within 50 s")
+    parser.add_argument("--rounds", type=int, help="measured rounds a table (7; quick: 3)")
+    arguments = parser.parse_args()
+    rounds = arguments.rounds or (3 if arguments.quick else 7)
+    for table in tables(quick=arguments.quick):
+        measure(table, rounds=rounds)
+
+
+def _config(values: dict[str, object], *, encoder: str) -> ConfigDict:
+    config = base_config()
+    config.model.encoder, config.model.width = encoder, WIDTH
+    config.optimizer.schedule = "constant"
+    for name, value in values.items():
+        group, leaf = name.split(".")
+        config[group][leaf] = value
+    return config
+
+
+if __name__ == "__main__":
+    main()

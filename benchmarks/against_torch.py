@@ -97,16 +97,14 @@ def measure(setting: Setting, *, rounds: int) -> None:
     examples = setting.batch // setting.num_blocks * setting.num_blocks
     for name, milliseconds in times.items():
         against = TORCH_DENSE if name == TORCH else TORCH
-        print_line(
-            "against_torch",
-            name,
-            setting._asdict(),
-            milliseconds,
-            times[against],
-            against=against,
-            samples_per_second=spread([1000 * examples / value for value in milliseconds]),
-            torch=torch.__version__,
-        )
+        pairs = zip(milliseconds, times[against], strict=True)
+        figures = {
+            "milliseconds": spread(milliseconds),
+            "ratio": spread([mine / other for mine, other in pairs]) | {"to": against},
+            "samples_per_second": spread([1000 * examples / value for value in milliseconds]),
+            "torch": torch.__version__,
+        }
+        print_line("against_torch", name, setting._asdict(), figures)
 
 
 def main() -> None:

@@ -20,6 +20,7 @@ round.
 
 import argparse
 import itertools
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from ml_collections import ConfigDict
@@ -69,25 +70,26 @@ def measure(table: Table, *, rounds: int) -> None:
     sides = {f"{system}, {tasks}": side(table, system, tasks) for system, tasks in names}
     times = interleaved(sides, rounds=rounds)
     for system, tasks in names:
-        batch = tasks * table.examples(tasks)
-        fewest = table.tasks[0]
+        line = times[f"{system}, {tasks}"]
+        fewest, batch = table.tasks[0], tasks * table.examples(tasks)
         # The cost of as many examples as this side has, at the price of the fewest tasks.
         scale = batch / (fewest * table.examples(fewest))
-        milliseconds = times[f"{system}, {tasks}"]
-        stitched = times[f"cross-stitch, {tasks}"]
-        print_line(
-            "task_scaling",
-            system,
-            {"part": table.part, "fixed": table.fixed, "num_tasks": tasks, "num_blocks": tasks}
-            | {"width": WIDTH, "batch": batch, "examples_per_task": table.examples(tasks)},
-            milliseconds,
-            [scale * other for other in times[f"{system}, {fewest}"]],
-            against=f"{system} with {fewest} tasks, per example",
-            microseconds_per_example=spread([1000 * value / batch for value in milliseconds]),
-            ratio_to_cross_stitch=spread(
-                [mine / other for mine, other in zip(milliseconds, stitched, strict=True)]
-            ),
-        )
+        at_fewest = [scale * value for value in times[f"{system}, {fewest}"]]
+        settings = {"part": table.part, "fixed": table.fixed, "num_tasks": tasks}
+        settings |= {"num_blocks": tasks, "width": WIDTH, "batch": batch}
+        figures = {
+            "milliseconds": spread(line),
+            "microseconds_per_example": spread([1000 * value / batch for value in line]),
+            "ratio": ratio(line, at_fewest) | {"to": f"{fewest} tasks, per example"},
+            "ratio_to_cross_stitch": ratio(line, times[f"cross-stitch, {tasks}"]),
+        }
+        examples = {"examples_per_task": table.examples(tasks)}
+        print_line("task_scaling", system, settings | examples, figures)
+
+
+def ratio(mine: Sequence[float], others: Sequence[float]) -> dict[str, float]:
+    """Ratios of two sides, taken round by round."""
+    return spread([one / other for one, other in zip(mine, others, strict=True)])
 
 
 def tables(*, quick: bool) -> list[Table]:

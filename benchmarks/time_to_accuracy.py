@@ -75,24 +75,21 @@ def compare(runs: dict[str, Sequence[dict[str, Any]]]) -> None:
             for name, of_seeds in runs.items()
         }
         for name, of_seeds in arrivals.items():
-            print_line(
-                "time_to_accuracy",
-                name,
-                {
-                    "experiment": runs[name][0]["experiment"],
-                    "share_of_lower_final_accuracy": share,
-                    "seeds": len(seeds),
-                },
-                [1000 * at.seconds for at in of_seeds],
-                [1000 * at.seconds for at in arrivals["cross-stitch"]],
-                against="cross-stitch",
-                accuracy=spread([share * accuracy for accuracy in lower]),
-                final_accuracy=spread([final_accuracy(results) for results in runs[name]]),
-                steps=spread([at.steps for at in of_seeds]),
-                milliseconds_per_step=spread(
-                    [1000 * results["seconds"]["per_step"] for results in runs[name]]
+            pairs = zip(of_seeds, arrivals["cross-stitch"], strict=True)
+            figures = {
+                "milliseconds": spread([1000 * at.seconds for at in of_seeds]),
+                "ratio": spread([at.seconds / other.seconds for at, other in pairs])
+                | {"to": "cross-stitch"},
+                "accuracy": spread([share * accuracy for accuracy in lower]),
+                "steps": spread([at.steps for at in of_seeds]),
+                "final_accuracy": spread([final_accuracy(run) for run in runs[name]]),
+                "milliseconds_per_step": spread(
+                    [1000 * run["seconds"]["per_step"] for run in runs[name]]
                 ),
-            )
+            }
+            settings = {"experiment": runs[name][0]["experiment"], "seeds": len(seeds)}
+            settings["share_of_lower_final_accuracy"] = share
+            print_line("time_to_accuracy", name, settings, figures)
 
 
 def train(system: str, seed: int, folder: Path, flags: Sequence[str]) -> dict[str, Any]:

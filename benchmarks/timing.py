@@ -2,6 +2,8 @@
 
 import json
 import os
+import shlex
+import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from statistics import median
@@ -9,7 +11,7 @@ from typing import Any
 
 import jax
 
-from routing_jax.reporting.provenance import versions
+from routing_jax.reporting.provenance import git_commit, versions
 
 _ROUND_SECONDS = 0.3
 """Aim for the time that one side takes in a round; single steps are too short to time."""
@@ -42,42 +44,35 @@ def report(
 ) -> None:
     """Prints a JSON line for each side, with its ratio to the side `against`, round by round."""
     for name, milliseconds in times.items():
-        print_line(benchmark, name, settings, milliseconds, times[against], against=against)
+        ratios = [mine / other for mine, other in zip(milliseconds, times[against], strict=True)]
+        figures = {
+            "milliseconds": spread(milliseconds),
+            "ratio": spread(ratios) | {"to": against},
+        }
+        print_line(benchmark, name, settings, figures)
 
 
 def print_line(
-    benchmark: str,
-    name: str,
-    settings: Mapping[str, Any],
-    milliseconds: Sequence[float],
-    others: Sequence[float],
-    *,
-    against: str,
-    **more: Any,
+    benchmark: str, name: str, settings: Mapping[str, Any], figures: Mapping[str, Any]
 ) -> None:
-    """Prints one JSON line.
-
-    Args:
-      benchmark: its name.
-      name: of the side.
-      settings: what was measured.
-      milliseconds: of one step, per round.
-      others: the same of the side it is compared with.
-      against: the name of that side, or what the ratio means.
-      more: further entries of the line.
-    """
-    ratios = [mine / other for mine, other in zip(milliseconds, others, strict=True)]
+    """Prints a JSON line: what was measured, and on what, with which versions and command."""
     line = {
         "benchmark": benchmark,
         "name": name,
         "settings": dict(settings),
-        "milliseconds": spread(milliseconds),
-        "ratio": spread(ratios) | {"to": against},
-        **more,
+        **figures,
         "device": f"{jax.devices()[0].device_kind}, {os.cpu_count()} cores",
         "versions": versions(),
+        "command": shlex.join(["python", *sys.orig_argv[1:]]),
+        "git_commit": git_commit(),
     }
     print(json.dumps(line), flush=True)
+
+
+def spread(values: Sequence[float]) -> dict[str, float]:
+    """Median, smallest and largest, to four digits."""
+    rounded = {"median": median(values), "min": min(values), "max": max(values)}
+    return {name: float(f"{value:.4g}") for name, value in rounded.items()}
 
 
 def _steps_of_a_round(run: Run) -> int:
@@ -89,9 +84,3 @@ def _seconds(run: Run, steps: int) -> float:
     began = time.perf_counter()
     jax.block_until_ready(run(steps))
     return time.perf_counter() - began
-
-
-def spread(values: Sequence[float]) -> dict[str, float]:
-    """Median, smallest and largest, to four digits."""
-    rounded = {"median": median(values), "min": min(values), "max": max(values)}
-    return {name: float(f"{value:.4g}") for name, value in rounded.items()}

@@ -104,7 +104,7 @@ def measure(setting: Setting, *, rounds: int) -> None:
             "samples_per_second": spread([1000 * examples / value for value in milliseconds]),
             "torch": torch.__version__,
         }
-        print_line("against_torch", name, setting._asdict(), figures)
+        print_line("against_torch", name, setting._asdict() | {"batch": examples}, figures)
 
 
 def main() -> None:

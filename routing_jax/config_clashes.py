@@ -79,10 +79,63 @@ _MODEL = (
     ),
 )
 
+_BASELINES = (
+    Clash(
+        ("model.name", "router.policy"),
+        lambda name, policy: name != "routing_network" and policy == "fixed",
+        "only a routing network has routes that can be fixed; set router.policy to tabular, which "
+        "this model does not use, or model.name to routing_network",
+    ),
+    Clash(
+        ("model.name", "router.pass_action"),
+        lambda name, pass_action: name != "routing_network" and pass_action,
+        "this model runs all blocks and has nothing to pass; set router.pass_action to false",
+    ),
+    Clash(
+        ("model.name", "dispatch.strategy"),
+        lambda name, strategy: name != "routing_network" and strategy != "auto",
+        "this model runs all blocks; set dispatch.strategy to auto",
+    ),
+    Clash(
+        ("model.name", "model.num_blocks"),
+        lambda name, blocks: name == "cross_stitch" and blocks is not None,
+        "a cross-stitch network has one column of blocks per task; set model.num_blocks to None",
+    ),
+    Clash(
+        ("router.policy", "router.routes", "model.num_blocks"),
+        lambda policy, routes, blocks: (
+            policy == "fixed" and routes != "random" and blocks is not None
+        ),
+        "these routes say themselves how many blocks there are; set model.num_blocks to None",
+    ),
+    Clash(
+        ("router.policy", "router.routes"),
+        lambda policy, routes: policy != "fixed" and routes != "own",
+        "only the fixed policy takes given routes; set router.policy to fixed or leave "
+        "router.routes at 'own'",
+    ),
+    Clash(
+        ("router.policy", "router.rule"),
+        lambda policy, rule: policy == "fixed" and rule != "wpl",
+        "fixed routes are not learned; leave router.rule at 'wpl', which they do not use, or set "
+        "router.policy to tabular",
+    ),
+    Clash(
+        ("router.policy", "router.agent"),
+        lambda policy, agent: policy == "fixed" and agent != "per_task",
+        "each task has a route of its own; set router.agent to per_task",
+    ),
+    Clash(
+        ("router.policy", "router.pass_action"),
+        lambda policy, pass_action: policy == "fixed" and pass_action,
+        "fixed routes have a block at every depth; set router.pass_action to false",
+    ),
+)
+
 _ROUTER = (
     Clash(
         ("router.rule", "router.policy"),
-        lambda rule, policy: rule == "wpl" and policy != "tabular",
+        lambda rule, policy: rule == "wpl" and policy == "approximator",
         "wpl moves a table of probabilities; set router.policy to tabular or router.rule to "
         "reinforce_mean",
     ),
@@ -166,7 +219,7 @@ _TRAINING = (
     ),
 )
 
-CLASHES = (*_DATA, *_MODEL, *_ROUTER, *_TRAINING)
+CLASHES = (*_DATA, *_MODEL, *_BASELINES, *_ROUTER, *_TRAINING)
 
 
 def default_epsilon(rule: str) -> float:

@@ -13,13 +13,14 @@ DATA_SETS = ("mnist", "fashion_mnist", "usps", "cifar100", "omniglot", "digits",
 DATA_TASKS = ("one_vs_rest", "superclass", "alphabet", "related_pairs")
 DATA_FALLBACKS = ("digits", "none")
 AUGMENTATIONS = ("none", "crop", "crop_flip")
-MODELS = ("routing_network",)
+MODELS = ("routing_network", "cross_stitch", "soft_mixture")
 ENCODERS = ("conv4", "stem", "flatten")
 BLOCKS = ("dense", "conv")
 BANKS = ("per_depth", "shared")
 DTYPES = ("float32", "bfloat16")
 ROUTER_AGENTS = ("per_task", "single", "dispatched")
-ROUTER_POLICIES = ("tabular", "approximator")
+ROUTER_POLICIES = ("tabular", "approximator", "fixed")
+FIXED_ROUTES = ("own", "own_last", "shared", "random")
 POLICY_NETWORKS = ("per_depth", "shared")
 VALUE_RULES = ("q_learning", "sarsa", "expected_sarsa", "advantage_learning")
 ROUTER_RULES = (
@@ -47,6 +48,13 @@ _EXPERIMENT_NAME = Rule(
     str,
     "a name of letters, digits, _ and -",
     lambda value: re.fullmatch(r"[A-Za-z0-9_-]+", value) is not None,
+)
+_ROUTES = Rule(
+    str,
+    f"{', '.join(FIXED_ROUTES)}, or each task's route such as 0-0-0 0-1-2",
+    lambda value: (
+        value in FIXED_ROUTES or re.fullmatch(r"\d+(-\d+)*( \d+(-\d+)*)*", value) is not None
+    ),
 )
 
 FIELDS: dict[str, Field] = {
@@ -109,6 +117,7 @@ FIELDS: dict[str, Field] = {
     # Router.
     "router.agent": Field("per_task", one_of(ROUTER_AGENTS), "which agent decides"),
     "router.policy": Field("tabular", one_of(ROUTER_POLICIES), "what maps a state to an action"),
+    "router.routes": Field("own", _ROUTES, "the routes of the fixed policy; see routers/fixed.py"),
     "router.num_agents": Field(
         None, or_none(rules.COUNT, "one per task"), "agents that a dispatcher picks from (G)"
     ),

@@ -216,3 +216,27 @@ def _keep_passed(out: jax.Array, x: jax.Array, action: jax.Array, bank: Params) 
 def _take_blocks(bank: Params, rows: jax.Array) -> Params:
     """Parameters of the blocks `rows` [R]: each leaf [R, ...]."""
     return jax.tree.map(lambda leaf: leaf[rows], bank)
+
+
+def mix_outputs(
+    apply_block: ApplyBlock, bank: Params, x: jax.Array, weights: jax.Array
+) -> jax.Array:
+    """Runs every block on every example and adds up the outputs by the weights of the task.
+
+    Args:
+      apply_block: the function of one block.
+      bank: stacked parameters, each leaf [K, ...].
+      x: [T, n, ...].
+      weights: float32 [T, K].
+
+    Returns:
+      [T, n, ...].
+    """
+    rows = x.reshape(-1, *x.shape[2:])
+    outputs = jax.vmap(apply_block, (0, None))(bank, rows)
+    return mix(outputs.reshape(-1, *x.shape[:2], *outputs.shape[2:]), weights)
+
+
+def mix(outputs: jax.Array, weights: jax.Array) -> jax.Array:
+    """Adds up outputs [K, T, n, ...] by the weights [T, K] of the task: [T, n, ...]."""
+    return jnp.einsum("ktn...,tk->tn...", outputs, weights.astype(outputs.dtype))

@@ -90,6 +90,7 @@ def test_the_defaults_are_those_of_the_paper_and_the_issue():
         "router": {
             "agent": "per_task",
             "policy": "tabular",
+            "routes": "own",
             "num_agents": None,
             "networks": "per_depth",
             "hidden": 64,
@@ -223,6 +224,53 @@ def test_a_wrong_type_is_told_with_what_is_allowed(name, value, advice):
             "dispatch.strategy = 'gather' and router.decision_per = 'example' clash: gather "
             "applies one block per task; set router.decision_per to task or dispatch.strategy "
             "to auto",
+        ),
+        (
+            {"model__name": "cross_stitch", "router__policy": "fixed"},
+            "model.name = 'cross_stitch' and router.policy = 'fixed' clash: only a routing network "
+            "has routes that can be fixed; set router.policy to tabular, which this model does not "
+            "use, or model.name to routing_network",
+        ),
+        (
+            {"model__name": "cross_stitch", "router__pass_action": True},
+            "model.name = 'cross_stitch' and router.pass_action = True clash: this model runs all "
+            "blocks and has nothing to pass; set router.pass_action to false",
+        ),
+        (
+            {"model__name": "soft_mixture", "dispatch__strategy": "dense"},
+            "model.name = 'soft_mixture' and dispatch.strategy = 'dense' clash: this model runs "
+            "all blocks; set dispatch.strategy to auto",
+        ),
+        (
+            {"model__name": "cross_stitch", "model__num_blocks": 4},
+            "model.name = 'cross_stitch' and model.num_blocks = 4 clash: a cross-stitch network "
+            "has one column of blocks per task; set model.num_blocks to None",
+        ),
+        (
+            {"router__policy": "fixed", "model__num_blocks": 4},
+            "router.policy = 'fixed' and router.routes = 'own' and model.num_blocks = 4 clash: "
+            "these routes say themselves how many blocks there are; set model.num_blocks to None",
+        ),
+        (
+            {"router__routes": "shared"},
+            "router.policy = 'tabular' and router.routes = 'shared' clash: only the fixed policy "
+            "takes given routes; set router.policy to fixed or leave router.routes at 'own'",
+        ),
+        (
+            {"router__policy": "fixed", "router__rule": "sarsa"},
+            "router.policy = 'fixed' and router.rule = 'sarsa' clash: fixed routes are not "
+            "learned; leave router.rule at 'wpl', which they do not use, or set router.policy to "
+            "tabular",
+        ),
+        (
+            {"router__policy": "fixed", "router__agent": "single"},
+            "router.policy = 'fixed' and router.agent = 'single' clash: each task has a route of "
+            "its own; set router.agent to per_task",
+        ),
+        (
+            {"router__policy": "fixed", "router__pass_action": True},
+            "router.policy = 'fixed' and router.pass_action = True clash: fixed routes have a "
+            "block at every depth; set router.pass_action to false",
         ),
         (
             {"model__block": "conv", "model__encoder": "flatten"},

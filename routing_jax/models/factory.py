@@ -1,5 +1,6 @@
 """From a configuration and the data's shapes to a model."""
 
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import flax.linen as nn
@@ -9,9 +10,13 @@ from ml_collections import ConfigDict
 
 from routing_jax.blocks import BlockBank, ConvBlock, DenseBlock
 from routing_jax.errors import UserError
+from routing_jax.models.cross_stitch import CrossStitchNetwork
 from routing_jax.models.encoders import ENCODERS
+from routing_jax.models.network import MultiTaskNetwork
 from routing_jax.models.routing_network import RoutingNetwork
-from routing_jax.routers.factory import make_router
+from routing_jax.models.soft_mixture import SoftMixtureNetwork
+from routing_jax.routers.factory import make_fixed_router, make_router
+from routing_jax.routers.fixed import blocks_of_depth, fixed_routes
 
 
 class DataShape(NamedTuple):
@@ -38,41 +43,114 @@ class _Layer(NamedTuple):
     """Not the last layer, which gives the logits."""
 
 
+class _Parts(NamedTuple):
+    """What the constructor of a system needs."""
+
+    config: ConfigDict
+    shape: DataShape
+    encoder: nn.Module
+    layers: list[_Layer]
+    block_noise: float | jax.Array
+    seed: jax.Array | int
+
+    @property
+    def num_blocks(self) -> int:
+        """K, where it is the same at every depth."""
+        return self.config.model.num_blocks or self.shape.num_tasks
+
+
 def make_model(
-    config: ConfigDict, shape: DataShape, *, block_noise: float | jax.Array
-) -> RoutingNetwork:
-    """Builds the routing network of a validated configuration.
+    config: ConfigDict,
+    shape: DataShape,
+    *,
+    block_noise: float | jax.Array,
+    seed: jax.Array | int = 0,
+) -> MultiTaskNetwork:
+    """Builds the system of a validated configuration.
 
     Args:
       config: the whole configuration.
       shape: of the data.
       block_noise: see `BlockBank`; an argument of its own because a sweep traces it.
+      seed: of random fixed routes; traced like `block_noise`.
 
     Raises:
       UserError: PASS, a shared bank or a shared policy network was asked for and no layer's widths
-        allow it.
+        allow it; or a table of routes does not fit.
     """
     dtype = jnp.dtype(config.model.dtype)
     encoder = ENCODERS[config.model.encoder](dtype=dtype)
     if config.model.block == "conv":
         encoder = encoder.clone(flatten=False)
     layers = _layers(config.model, _encoded_shape(encoder, shape.image), shape.num_classes)
-    distinct, bank_of_depth = _assign_banks(layers, shared=config.model.bank == "shared")
-    num_blocks = config.model.num_blocks or shape.num_tasks
-    return RoutingNetwork(
-        encoder=encoder,
-        banks=tuple(  # not a list, so that a model without traced values can be hashed
-            BlockBank(layer.block, num_blocks, block_noise) for layer in distinct
-        ),
-        bank_of_depth=bank_of_depth,
-        router=make_router(
-            config.router,
-            num_tasks=shape.num_tasks,
-            allowed=_allowed_actions(layers, num_blocks, pass_action=config.router.pass_action),
-            shapes=tuple(layer.inputs for layer in layers),
-        ),
-        strategy=config.dispatch.strategy,
+    parts = _Parts(config, shape, encoder, layers, block_noise, seed)
+    return MODELS[config.model.name](parts)
+
+
+def _routing_network(parts: _Parts) -> RoutingNetwork:
+    config, layers = parts.config, parts.layers
+    if config.router.policy == "fixed":
+        return _fixed_network(parts)
+    allowed = _allowed_actions(layers, parts.num_blocks, pass_action=config.router.pass_action)
+    router = make_router(
+        config.router,
+        num_tasks=parts.shape.num_tasks,
+        allowed=allowed,
+        shapes=tuple(layer.inputs for layer in layers),
     )
+    banks = _banks(parts, [parts.num_blocks] * len(layers))
+    return RoutingNetwork(parts.encoder, *banks, router, config.dispatch.strategy)
+
+
+def _fixed_network(parts: _Parts) -> RoutingNetwork:
+    """A routing network that has the blocks of its routes and no others."""
+    config, depth = parts.config, len(parts.layers)
+    routes = fixed_routes(
+        config.router.routes,
+        num_tasks=parts.shape.num_tasks,
+        depth=depth,
+        num_blocks=parts.num_blocks,
+        seed=parts.seed,
+    )
+    drawn = config.router.routes == "random"
+    blocks = (parts.num_blocks,) * depth if drawn else blocks_of_depth(routes)
+    allowed = tuple(tuple(k < count for k in range(max(blocks))) for count in blocks)
+    router = make_fixed_router(routes, allowed)
+    return RoutingNetwork(parts.encoder, *_banks(parts, blocks), router, config.dispatch.strategy)
+
+
+def _cross_stitch(parts: _Parts) -> CrossStitchNetwork:
+    tasks = parts.shape.num_tasks
+    return CrossStitchNetwork(parts.encoder, *_banks(parts, [tasks] * len(parts.layers)))
+
+
+def _soft_mixture(parts: _Parts) -> SoftMixtureNetwork:
+    banks = _banks(parts, [parts.num_blocks] * len(parts.layers))
+    return SoftMixtureNetwork(parts.encoder, *banks, parts.shape.num_tasks)
+
+
+MODELS: dict[str, Callable[[_Parts], MultiTaskNetwork]] = {
+    "routing_network": _routing_network,
+    "cross_stitch": _cross_stitch,
+    "soft_mixture": _soft_mixture,
+}
+
+
+def _banks(
+    parts: _Parts, num_blocks: Sequence[int]
+) -> tuple[tuple[BlockBank, ...], tuple[int, ...]]:
+    """The banks, given the number of blocks at each depth, and the bank of each depth."""
+    shared = parts.config.model.bank == "shared"
+    distinct, bank_of_depth = _assign_banks(parts.layers, shared=shared)
+    counts = [0] * len(distinct)
+    for bank, count in zip(bank_of_depth, num_blocks, strict=True):
+        counts[bank] = max(counts[bank], count)
+    # Not a list, so that a model without traced values can be hashed.
+    banks = tuple(
+        BlockBank(layer.block, count, parts.block_noise)
+        for layer, count in zip(distinct, counts, strict=True)
+    )
+    return banks, bank_of_depth
 
 
 def _encoded_shape(encoder: nn.Module, image: tuple[int, ...]) -> tuple[int, ...]:

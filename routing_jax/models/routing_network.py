@@ -1,65 +1,29 @@
 """The routing network of Rosenbaum et al. (2018): an encoder and routed layers over it."""
 
-from collections.abc import Sequence
-from typing import NamedTuple
-
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
 from routing_jax import dispatch
-from routing_jax.blocks import BlockBank
+from routing_jax.models.network import MultiTaskNetwork, Routed
 from routing_jax.routers.router import Router
 from routing_jax.types import Decisions, Exploration
 
 
-class Routed(NamedTuple):
-    """A batch and the routes it took."""
-
-    logits: jax.Array
-    """float32 [T, n, C]."""
-    decisions: Decisions
-    probabilities: jax.Array
-    """float32 [T, n or 1, D, A], the policy that decided, exploration left out."""
-    observations: tuple[jax.Array, ...] = ()
-    """What the router saw; see `types.Trajectory`."""
-
-
-class RoutingNetwork(nn.Module):
+class RoutingNetwork(MultiTaskNetwork):
     """A shared encoder, then D routed layers; the last one gives the logits.
 
     Attributes:
-      encoder: uint8 images [B, ...] to representations [B, ...].
-      banks: the distinct banks.
-      bank_of_depth: for each depth, the bank it draws from (one bank at several depths is
-        "recursive" routing).
+      encoder, banks, bank_of_depth: see `MultiTaskNetwork`.
       router: see `routers.router`.
       strategy: of `dispatch.select`.
     """
 
-    encoder: nn.Module
-    banks: Sequence[BlockBank]
-    bank_of_depth: tuple[int, ...]
     router: Router
     strategy: str = "auto"
 
-    def __call__(self, images: jax.Array, *, exploration: Exploration) -> Routed:
-        """One training pass: sampled decisions, batch normalisation by the batch.
-
-        Args:
-          images: uint8 [T, n, ...], or [1, n, ...] where all tasks look at the same images.
-          exploration: what decisions are drawn with.
-        """
-        x = self.encode(images.reshape(-1, *images.shape[2:]), train=True)
-        x = x.reshape(*images.shape[:2], *x.shape[1:])
-        x = jnp.broadcast_to(x, (len(self.router.agent_of_task), *x.shape[1:]))
-        if self.is_initializing():
-            self.router.initialise(self._states(x))
-        return self.route(x, exploration)
-
-    def encode(self, images: jax.Array, *, train: bool) -> jax.Array:
-        """Representations [B, ...] of uint8 images [B, ...]."""
-        return self.encoder(images, train=train)
+    def initialise(self, x: jax.Array) -> None:
+        """Touches every parameter of the router."""
+        self.router.initialise(self._states(x))
 
     def route(self, x: jax.Array, exploration: Exploration | None = None) -> Routed:
         """Sends representations [T, n, ...] along their routes, the best ones by default."""
@@ -74,6 +38,16 @@ class RoutingNetwork(nn.Module):
             actions = actions[:, 0]
         stages = [self._stage(depth) for depth in range(len(self.bank_of_depth))]
         return dispatch.route(stages, x, actions, strategy=self.strategy).astype(jnp.float32)
+
+    @property
+    def num_tasks(self) -> int:
+        """T."""
+        return len(self.router.agent_of_task)
+
+    @property
+    def learned_router(self) -> Router | None:
+        """The router, unless its routes are fixed."""
+        return self.router if self.router.learns else None
 
     @property
     def num_actions(self) -> int:

@@ -50,7 +50,7 @@ def merge(parts: Sequence[dict[str, Any]]) -> dict[str, Any]:
         "seeds": seeds,
         "test": {name: _joined_metric(parts, name) for name in first["test"]},
         "curve": [curve for part in parts for curve in part["curve"]],
-        "routing_map": [routes for part in parts for routes in part["routing_map"]],
+        "routing_map": _joined_routes(parts),
         "seconds": {
             name: median(part["seconds"][name] for part in parts) for name in first["seconds"]
         },
@@ -58,6 +58,13 @@ def merge(parts: Sequence[dict[str, Any]]) -> dict[str, Any]:
         "per_seed": {name: [part[name] for part in parts] for name in ("seconds", *_COSTS)},
         "commands": [part["command"] for part in parts],
     }
+
+
+def _joined_routes(parts: Sequence[dict[str, Any]]) -> list[Any] | None:
+    """The routing maps of all seeds; None where routes are mixtures."""
+    if any(part["routing_map"] is None for part in parts):
+        return None
+    return [routes for part in parts for routes in part["routing_map"]]
 
 
 def _joined_metric(parts: Sequence[dict[str, Any]], name: str) -> dict[str, Any]:

@@ -1,11 +1,18 @@
 """From the router's part of a configuration to a router."""
 
+import jax
 from ml_collections import ConfigDict
 
 from routing_jax.errors import UserError
 from routing_jax.rl.rules import RULES
 from routing_jax.routers.agents import Dispatcher, assign_agents
-from routing_jax.routers.policies import ApproximatorPolicy, ControlVariate, TabularPolicy
+from routing_jax.routers.fixed import Routes
+from routing_jax.routers.policies import (
+    ApproximatorPolicy,
+    ControlVariate,
+    FixedPolicy,
+    TabularPolicy,
+)
 from routing_jax.routers.router import Router
 
 Allowed = tuple[tuple[bool, ...], ...]
@@ -61,6 +68,17 @@ def make_router(
         control=ControlVariate(num_agents, hidden) if rule.control else None,
         straight_through=rule.straight_through,
     )
+
+
+def make_fixed_router(routes: Routes | jax.Array, allowed: Allowed) -> Router:
+    """A router that sends each task along its route and learns nothing.
+
+    Args:
+      routes: int [T, D].
+      allowed: bool [D, A].
+    """
+    agents = tuple(range(len(routes)))
+    return Router(agents, FixedPolicy(routes, len(allowed[0])), allowed, per_task=True)
 
 
 def _uniform(allowed: Allowed) -> tuple[tuple[float, ...], ...]:

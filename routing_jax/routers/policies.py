@@ -38,6 +38,30 @@ class TabularPolicy(nn.Module):
         return jnp.tile(jnp.asarray(rows, jnp.float32), (self.num_agents, 1, 1))
 
 
+class FixedPolicy(nn.Module):
+    """One route per task that nothing changes; has no parameters.
+
+    Attributes:
+      routes: int [T, D], the action of each task at each depth; nested tuples, or an array where
+        they are drawn.
+      num_actions: A.
+    """
+
+    routes: tuple[tuple[int, ...], ...] | jax.Array
+    num_actions: int
+
+    looks_at_input = False
+
+    @property
+    def num_agents(self) -> int:
+        """G = T."""
+        return len(self.routes)
+
+    def __call__(self) -> jax.Array:
+        """Certainty of the routes, float32 [T, D, A]."""
+        return jax.nn.one_hot(jnp.asarray(self.routes), self.num_actions)
+
+
 class PolicyNetwork(nn.Module):
     """Two layers, [..., F] to [..., num_outputs]; starts indifferent, with zeros."""
 

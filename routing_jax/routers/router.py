@@ -8,7 +8,12 @@ import jax.numpy as jnp
 
 from routing_jax.routers import exploration as explore
 from routing_jax.routers.agents import Dispatcher
-from routing_jax.routers.policies import ApproximatorPolicy, ControlVariate, TabularPolicy
+from routing_jax.routers.policies import (
+    ApproximatorPolicy,
+    ControlVariate,
+    FixedPolicy,
+    TabularPolicy,
+)
 from routing_jax.types import Exploration, Trajectory
 
 
@@ -47,7 +52,7 @@ class Router(nn.Module):
 
     Attributes:
       agent_of_task: the fixed agent of each task, in `0 .. G-1`; used where there is no dispatcher.
-      policy: tabular or approximator; its outputs are of the kind `kind`.
+      policy: tabular, approximator, or fixed routes; its outputs are of the kind `kind`.
       allowed: bool [D, A] as nested tuples, the actions offered at each depth.
       kind: "probabilities", "logits" or "values", see `routers.exploration`.
       per_task: one decision per task, depth and step, instead of one per example.
@@ -59,7 +64,7 @@ class Router(nn.Module):
     """
 
     agent_of_task: tuple[int, ...]
-    policy: TabularPolicy | ApproximatorPolicy
+    policy: TabularPolicy | ApproximatorPolicy | FixedPolicy
     allowed: tuple[tuple[bool, ...], ...]
     kind: str = "probabilities"
     per_task: bool = False
@@ -67,6 +72,11 @@ class Router(nn.Module):
     critic: TabularPolicy | ApproximatorPolicy | None = None
     control: ControlVariate | None = None
     straight_through: bool = False
+
+    @property
+    def learns(self) -> bool:
+        """Whether there is anything to learn."""
+        return not isinstance(self.policy, FixedPolicy)
 
     @property
     def decides_ahead(self) -> bool:
@@ -132,6 +142,8 @@ class Router(nn.Module):
         Returns:
           A choice with an axis D: actions [T, n or 1, D].
         """
+        if not self.learns:
+            exploration = None
         rows = agents if self.dispatcher is not None else agents[:, :1]
         one_each = self.per_task or (exploration is None and self.one_route_per_task)
         draws = 1 if one_each else agents.shape[1]

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from routing_jax.data.labels import is_counted
-from routing_jax.models.routing_network import RoutingNetwork
+from routing_jax.models.network import MultiTaskNetwork
 from routing_jax.objectives import Objective, offered
 from routing_jax.types import MultiTaskData, Params
 
@@ -25,11 +25,12 @@ class Evaluation(NamedTuple):
     routing: jax.Array
     """float32 [T, D, A], routing probabilities, mean over the examples of a task."""
     greedy: jax.Array
-    """int32 [T, D], the action that most examples of a task take, the first of equals."""
+    """int32 [T, D], the action that most examples of a task take, the first of equals; of mixtures
+    that with the largest weight."""
 
 
 def evaluate(
-    model: RoutingNetwork,
+    model: MultiTaskNetwork,
     variables: dict[str, Params],
     data: MultiTaskData,
     *,
@@ -69,7 +70,7 @@ class _Answers(NamedTuple):
 
 
 def _answers(
-    model: RoutingNetwork,
+    model: MultiTaskNetwork,
     variables: dict[str, Params],
     data: MultiTaskData,
     objective: Objective,
@@ -83,7 +84,9 @@ def _answers(
         rows, valid = chunk  # [T, m]
         routed = model.apply(variables, features[rows], method="route")
         weights = valid.astype(jnp.float32)[..., None, None]
-        taken = jax.nn.one_hot(routed.decisions.actions, routed.probabilities.shape[-1])
+        taken = routed.probabilities  # of a mixture, all actions by their weights
+        if routed.decisions is not None:
+            taken = jax.nn.one_hot(routed.decisions.actions, taken.shape[-1])
         return _Answers(
             objective.predict(offered(routed.logits, data.classes)),
             (weights * routed.probabilities).sum(1),

@@ -53,6 +53,8 @@ def glance(run: Run) -> Needed:
     config, tasks = run.program.config, run.tasks.num_tasks
     model, blocks = config.model, config.model.num_blocks or tasks
     agents = 1 if config.router.agent == "single" else tasks
+    if model.name != "routing_network" or config.router.policy == "fixed":
+        blocks, agents = 1, 0  # no policy, and fixed routes may share all their blocks
     hidden_banks = model.depth - 1 if model.bank == "per_depth" else 0
     numbers = blocks * (agents * model.depth + hidden_banks * model.width)
     return Needed(data=_bytes((run.tasks.train, run.tasks.test)), state=4 * numbers)

@@ -18,23 +18,20 @@ from routing_jax.types import Params
 
 
 def make_optimizer(
-    config: ConfigDict, router: Router, hyper: Hyperparams, *, total_steps: int
+    config: ConfigDict, router: Router | None, hyper: Hyperparams, *, total_steps: int
 ) -> optax.GradientTransformationExtraArgs:
     """One optimizer for all parameters; `update` takes the batch's `trajectory` as a keyword.
 
     Args:
       config: the whole configuration; static choices are read from it.
-      router: the model's.
+      router: the model's; None where no routes are learned, and then no `trajectory` is taken.
       hyper: traced values.
       total_steps: length of the run, for the schedule.
     """
-    return optax.partition(
-        {
-            "blocks": _block_optimizer(config.optimizer, hyper, total_steps),
-            "router": _on_subtree("router", _router_optimizer(config.router, router, hyper)),
-        },
-        label_parameters,
-    )
+    parts = {"blocks": _block_optimizer(config.optimizer, hyper, total_steps)}
+    if router is not None:
+        parts["router"] = _on_subtree("router", _router_optimizer(config.router, router, hyper))
+    return optax.partition(parts, label_parameters)
 
 
 def label_parameters(params: Params) -> Params:

@@ -10,7 +10,7 @@ from ml_collections import ConfigDict
 
 from routing_jax.data.sampling import draw_batch
 from routing_jax.models.factory import DataShape, make_model
-from routing_jax.models.routing_network import RoutingNetwork
+from routing_jax.models.network import MultiTaskNetwork
 from routing_jax.objectives import OBJECTIVES, Objective
 from routing_jax.rl.rewards import empty_usage
 from routing_jax.training.evaluation import Evaluation, evaluate
@@ -160,10 +160,10 @@ class Program:
         return jax.lax.cond(wanted, lambda: self.evaluate(state, hyper, test), zeros)
 
     def _report(
-        self, state: TrainState, model: RoutingNetwork, evaluation: Evaluation
+        self, state: TrainState, model: MultiTaskNetwork, evaluation: Evaluation
     ) -> SegmentReport:
         greedy = state.routing.probabilities.argmax(-1)
-        used = jax.nn.one_hot(greedy, model.banks[0].num_blocks, dtype=bool).any(0).sum(-1)
+        used = jax.nn.one_hot(greedy, model.num_blocks, dtype=bool).any(0).sum(-1)
         steps = jnp.where(state.tally.steps > 0, state.tally.steps, 1)
         return SegmentReport(
             step=state.step,
@@ -178,13 +178,15 @@ class Program:
             evaluation=evaluation,
         )
 
-    def _model(self, hyper: Hyperparams) -> RoutingNetwork:
-        return make_model(self.config, self.shape, block_noise=hyper.block_noise)
+    def _model(self, hyper: Hyperparams) -> MultiTaskNetwork:
+        return make_model(self.config, self.shape, block_noise=hyper.block_noise, seed=hyper.seed)
 
     def _optimizer(
-        self, model: RoutingNetwork, hyper: Hyperparams
+        self, model: MultiTaskNetwork, hyper: Hyperparams
     ) -> optax.GradientTransformationExtraArgs:
-        return make_optimizer(self.config, model.router, hyper, total_steps=self.total_steps)
+        return make_optimizer(
+            self.config, model.learned_router, hyper, total_steps=self.total_steps
+        )
 
     @property
     def _usage_window(self) -> int:

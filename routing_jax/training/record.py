@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 import jax
 import numpy as np
+from ml_collections import ConfigDict
 
 from routing_jax.reporting import results
 from routing_jax.training.evaluation import Evaluation
@@ -35,8 +36,6 @@ def run_record(
     """
     tasks, config = planned.tasks, planned.program.config
     per_step = (elapsed.train - elapsed.evaluation) / step
-    num_blocks = config.model.num_blocks or tasks.num_tasks
-    routes = np.where(evaluation.greedy == num_blocks, -1, evaluation.greedy)
     return results.RunRecord(
         experiment=config.experiment,
         dataset=results.DatasetRecord(
@@ -50,7 +49,7 @@ def run_record(
         seeds=[config.training.seed],
         test={name: values[None] for name, values in evaluation.metrics.items()},
         curve=[curve],
-        routing_map=routes[None],
+        routing_map=_routing_map(config, tasks.num_tasks, evaluation),
         seconds=results.SecondsRecord(
             total=elapsed.total,
             compile=elapsed.compile,
@@ -65,6 +64,16 @@ def run_record(
         command=command,
         device=_device(),
     )
+
+
+def _routing_map(config: ConfigDict, num_tasks: int, evaluation: Evaluation) -> np.ndarray | None:
+    """Greedy blocks [1, T, D], PASS = -1; None where routes are mixtures."""
+    if config.model.name != "routing_network":
+        return None
+    if not config.router.pass_action:
+        return evaluation.greedy[None]
+    num_blocks = config.model.num_blocks or num_tasks
+    return np.where(evaluation.greedy == num_blocks, -1, evaluation.greedy)[None]
 
 
 def _device() -> str:

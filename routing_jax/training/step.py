@@ -7,7 +7,8 @@ from ml_collections import ConfigDict
 
 from routing_jax.data.augmentation import augment
 from routing_jax.data.sampling import draw_batch
-from routing_jax.models.routing_network import Routed, RoutingNetwork
+from routing_jax.models.network import MultiTaskNetwork, Routed
+from routing_jax.models.routing_network import RoutingNetwork
 from routing_jax.objectives import Objective, share_of_tasks
 from routing_jax.rl import rewards
 from routing_jax.training.state import (
@@ -23,7 +24,7 @@ from routing_jax.types import Batch, MultiTaskData, Params, Trajectory
 
 def train_step(
     config: ConfigDict,
-    model: RoutingNetwork,
+    model: MultiTaskNetwork,
     optimizer: optax.GradientTransformationExtraArgs,
     objective: Objective,
     hyper: Hyperparams,
@@ -67,11 +68,9 @@ def train_step(
     (loss, (routed, batch_stats)), gradients = jax.value_and_grad(loss_of, has_aux=True)(
         state.params
     )
-    updates, optimizer_state = optimizer.update(
-        gradients,
-        state.optimizer,
-        state.params,
-        trajectory=Trajectory(
+    learned = {}
+    if model.learned_router is not None:
+        learned["trajectory"] = Trajectory(
             decisions=routed.decisions,
             rewards=hyper.rho * _collaboration(config.reward, model, state, routed),
             final_reward=objective.final_reward(config.reward.final, routed.logits, batch),
@@ -79,14 +78,14 @@ def train_step(
             exploration=exploration,
             observations=routed.observations,
             key=rule_key,
-        ),
-    )
+        )
+    updates, optimizer_state = optimizer.update(gradients, state.optimizer, state.params, **learned)
     return state._replace(
         step=state.step + 1,
         params=optax.apply_updates(state.params, updates),
         batch_stats=batch_stats,
         optimizer=optimizer_state,
-        usage=rewards.remember(state.usage, routed.decisions.actions),
+        usage=_remember(state.usage, routed),
         routing=routing_of(routed.probabilities),
         tally=_count(
             state.tally, state.step + 1, loss, objective.metrics(routed.logits, batch), batch
@@ -108,6 +107,11 @@ def _collaboration(
     else:
         popularity = state.routing.probabilities.mean(0)
     return rewards.collaboration(popularity, routed.decisions.actions)
+
+
+def _remember(usage: rewards.UsageHistory, routed: Routed) -> rewards.UsageHistory:
+    """The usage after a batch; mixtures decide nothing."""
+    return usage if routed.decisions is None else rewards.remember(usage, routed.decisions.actions)
 
 
 def _count(

@@ -1,0 +1,69 @@
+"""One training step of any system on one batch, in a compiled loop."""
+
+import jax
+import jax.numpy as jnp
+import optax
+from ml_collections import ConfigDict
+
+from benchmarks.timing import Run
+from routing_jax.models.factory import DataShape, make_model
+from routing_jax.rl.rewards import correctness
+from routing_jax.training.optimizers import make_optimizer
+from routing_jax.training.state import hyperparams
+from routing_jax.types import Exploration, Params, Trajectory
+
+
+def random_batch(shape: DataShape, examples: int) -> tuple[jax.Array, jax.Array]:
+    """Random uint8 images [T, n, ...] and labels [T, n], with n `examples`."""
+    image_key, label_key = jax.random.split(jax.random.key(0))
+    size = (shape.num_tasks, examples)
+    images = jax.random.bits(image_key, (*size, *shape.image), jnp.uint8)
+    return images, jax.random.randint(label_key, size, 0, shape.num_classes)
+
+
+def training_steps(config: ConfigDict, shape: DataShape, *, examples: int) -> Run:
+    """All that a step does but drawing the batch: forward, backward, blocks and, if any, router.
+
+    Args:
+      config: of the system; a valid one.
+      shape: of the data, which are random.
+      examples: n.
+    """
+    images, labels = random_batch(shape, examples)
+    model = make_model(config, shape, block_noise=1.0)
+    router = model.learned_router
+    optimizer = make_optimizer(config, router, hyperparams(config), total_steps=1)
+    key, exploration = jax.random.key(0), Exploration()
+    variables = model.init({"params": key, "router": key}, images, exploration=exploration)
+
+    def loss_of(params: Params, stats: Params, step_key: jax.Array):
+        routed, updated = model.apply(
+            {"params": params, "batch_stats": stats},
+            images,
+            exploration=exploration,
+            rngs={"router": step_key},
+            mutable=["batch_stats"],
+        )
+        losses = optax.softmax_cross_entropy_with_integer_labels(routed.logits, labels)
+        return losses.mean(), (routed, updated.get("batch_stats", {}))
+
+    def step(number, carry):
+        params, stats, state = carry
+        gradients, (routed, stats) = jax.grad(loss_of, has_aux=True)(
+            params, stats, jax.random.fold_in(key, number)
+        )
+        learned = {}
+        if router is not None:
+            learned["trajectory"] = Trajectory(
+                routed.decisions,
+                jnp.zeros(routed.decisions.actions.shape),
+                correctness(routed.logits, labels),
+                jnp.ones(labels.shape),
+            )
+        updates, state = optimizer.update(gradients, state, params, **learned)
+        return optax.apply_updates(params, updates), stats, state
+
+    params, stats = variables["params"], variables.get("batch_stats", {})
+    start = (params, stats, optimizer.init(params))
+    loop = jax.jit(lambda steps: jax.lax.fori_loop(0, steps, step, start))
+    return lambda steps: loop(jnp.int32(steps))

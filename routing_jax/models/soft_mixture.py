@@ -1,0 +1,35 @@
+"""The baseline soft-mixture-fc of Rosenbaum et al. (2018): a softmax in place of the choice."""
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from routing_jax import dispatch
+from routing_jax.models.network import MultiTaskNetwork, Routed
+from routing_jax.types import Exploration
+
+
+class SoftMixtureNetwork(MultiTaskNetwork):
+    """Every task mixes the outputs of all blocks, by weights of its own at each depth.
+
+    The weights are a softmax, start equal, and learn by back-propagation with the blocks.
+
+    Attributes:
+      encoder, banks, bank_of_depth: see `MultiTaskNetwork`.
+      num_tasks: T.
+    """
+
+    num_tasks: int
+
+    def setup(self) -> None:
+        shape = (self.num_tasks, len(self.bank_of_depth), self.num_blocks)
+        self.mixture = self.param("mixture", nn.initializers.zeros, shape)
+
+    def route(self, x: jax.Array, exploration: Exploration | None = None) -> Routed:
+        """Mixes the blocks for representations [T, n, ...]; `probabilities` are the weights."""
+        del exploration
+        weights = jax.nn.softmax(self.mixture)
+        for depth, index in enumerate(self.bank_of_depth):
+            bank = self.banks[index]
+            x = dispatch.mix_outputs(bank.apply_block, bank(x[0]), x, weights[:, depth])
+        return Routed(x.astype(jnp.float32), None, jax.lax.stop_gradient(weights)[:, None])

@@ -57,8 +57,8 @@ class RoutedNetwork:
             order = actions[:, depth].argsort()
             counts = torch.bincount(actions[:, depth], minlength=len(layer)).tolist()
             parts = x[place[order]].split(counts)
-            out = [part @ w + b for part, (w, b) in zip(parts, layer, strict=True) if len(part)]
-            x = torch.cat(out)
+            used = [(part, *block) for part, block in zip(parts, layer, strict=True) if len(part)]
+            x = torch.cat([torch.addmm(bias, part, weight) for part, weight, bias in used])
             if depth < len(self.layers) - 1:
                 x = functional.relu(x)
             place = torch.empty_like(order)
@@ -92,9 +92,9 @@ class DenseNetwork:
     def step(self, x: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         """One training step on examples [examples, F]; returns the loss."""
         for weight, bias in self.layers[:-1]:
-            x = functional.relu(x @ weight + bias)
+            x = functional.relu(torch.addmm(bias, x, weight))
         weight, bias = self.layers[-1]
-        loss = functional.cross_entropy(x @ weight + bias, labels)
+        loss = functional.cross_entropy(torch.addmm(bias, x, weight), labels)
         descend([tensor for layer in self.layers for tensor in layer], loss)
         return loss.detach()
 

@@ -7,6 +7,11 @@ picks a block for each of three routed layers.
 Paper: Rosenbaum, Klinger, Riemer, "Routing Networks", ICLR 2018, CIFAR-MTL.
 
 Command: python launch.py --config=experiments/cifar_mtl.py
+    Routed convolutions in place of routed fully connected layers:
+    python launch.py --config=experiments/cifar_mtl.py:route=conv
+    A baseline (task_specific_all_fc, task_specific_1_fc, cross_stitch, soft_mixture,
+    random_routes):
+    python launch.py --config=experiments/cifar_mtl.py:baseline=cross_stitch
 
 Expected: not measured yet.
 
@@ -17,9 +22,27 @@ import ml_collections
 
 from routing_jax.config import base_config
 
+_ROUTES = {
+    "fc": {},
+    "conv": {"model.encoder": "stem", "model.block": "conv", "model.depth": 4, "model.width": 32},
+}
+_BASELINES = {
+    "none": {},
+    "task_specific_all_fc": {"router.policy": "fixed", "router.routes": "own"},
+    "task_specific_1_fc": {"router.policy": "fixed", "router.routes": "own_last"},
+    "cross_stitch": {"model.name": "cross_stitch"},
+    "soft_mixture": {"model.name": "soft_mixture"},
+    "random_routes": {"router.policy": "fixed", "router.routes": "random"},
+}
+_CHOICES = {"route": _ROUTES, "baseline": _BASELINES}
 
-def get_config() -> ml_collections.ConfigDict:
-    """The configuration."""
+
+def get_config(arg: str = "") -> ml_collections.ConfigDict:
+    """The configuration; `arg` is a list of choices, such as "route=conv,baseline=cross_stitch".
+
+    Raises:
+        ValueError: There is no such choice.
+    """
     config = base_config()
     config.experiment = "cifar_mtl"
     config.data.name = "cifar100"
@@ -33,4 +56,15 @@ def get_config() -> ml_collections.ConfigDict:
     config.training.steps = None
     config.training.epochs = 20
     config.training.examples_per_task = 16
+    for choice in filter(None, arg.split(",")):
+        config.update_from_flattened_dict(_changes(choice))
     return config
+
+
+def _changes(choice: str) -> dict[str, object]:
+    """The fields that a choice such as "route=conv" changes."""
+    name, _, value = choice.partition("=")
+    if value not in _CHOICES.get(name, {}):
+        allowed = "; ".join(f"{key}={'|'.join(found)}" for key, found in _CHOICES.items())
+        raise ValueError(f"there is no argument {choice!r}; those that exist: {allowed}.")
+    return _CHOICES[name][value]

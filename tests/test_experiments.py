@@ -1,0 +1,52 @@
+"""Every experiment file gives a configuration that can be run."""
+
+from pathlib import Path
+
+import pytest
+
+from routing_jax.config import validate
+from routing_jax.errors import UserError
+from routing_jax.experiment import load_config
+
+EXPERIMENTS = Path(__file__).parents[1] / "experiments"
+ARGUMENTS = {
+    "mnist_mtl": ("digits",),
+    "cifar_mtl": (
+        "route=conv",
+        "baseline=task_specific_all_fc",
+        "baseline=task_specific_1_fc",
+        "baseline=cross_stitch",
+        "baseline=soft_mixture",
+        "route=conv,baseline=random_routes",
+    ),
+}
+
+
+def load(name: str, argument: str = ""):
+    path = EXPERIMENTS / f"{name}.py"
+    return load_config(f"{path}:{argument}" if argument else str(path), EXPERIMENTS)
+
+
+@pytest.mark.parametrize("name", [path.stem for path in sorted(EXPERIMENTS.glob("*.py"))])
+def test_an_experiment_is_valid_with_each_of_its_arguments(name):
+    for argument in ("", *ARGUMENTS.get(name, ())):
+        config = load(name, argument)
+        validate(config)
+        assert config.experiment == name
+
+
+def test_choices_add_up():
+    config = load("cifar_mtl", "route=conv,baseline=random_routes")
+    assert (config.model.block, config.model.encoder, config.model.depth) == ("conv", "stem", 4)
+    assert (config.router.policy, config.router.routes) == ("fixed", "random")
+    assert config.training.epochs == 20
+
+
+def test_a_choice_that_does_not_exist_is_answered_with_those_that_do():
+    with pytest.raises(UserError) as caught:
+        load("cifar_mtl", "baseline=dense")
+    assert str(caught.value) == (
+        f"--config={EXPERIMENTS / 'cifar_mtl.py'}:baseline=dense: there is no argument "
+        "'baseline=dense'; those that exist: route=fc|conv; baseline=none|task_specific_all_fc|"
+        "task_specific_1_fc|cross_stitch|soft_mixture|random_routes."
+    )

@@ -19,22 +19,21 @@ from benchmarks.timing import Run, interleaved, report
 from routing_jax.config import base_config, validate
 from routing_jax.config_fields import ROUTER_AGENTS, ROUTER_POLICIES, ROUTER_RULES
 from routing_jax.errors import ConfigError
-from routing_jax.models.factory import DataShape, make_model
-from routing_jax.training.optimizers import make_optimizer
+from routing_jax.models.factory import DataShape
 from routing_jax.training.program import Program
 from routing_jax.training.state import hyperparams
-from routing_jax.training.step import train_step
 from routing_jax.types import MultiTaskData
 
 TASKS, EXAMPLES, CLASSES, POOL = 20, 16, 5, 64
 REFERENCE = "per_task tabular wpl"
+LEARNED = [policy for policy in ROUTER_POLICIES if policy != "fixed"]
 SIDES_AT_ONCE = 6
 """Sides measured against one run of the reference, so that both see the same machine."""
 
 
 def configs(*, routed_part: bool) -> Iterator[tuple[str, ConfigDict]]:
     """Every combination that goes together, by name."""
-    for agent, policy, rule in itertools.product(ROUTER_AGENTS, ROUTER_POLICIES, ROUTER_RULES):
+    for agent, policy, rule in itertools.product(ROUTER_AGENTS, LEARNED, ROUTER_RULES):
         config = base_config()
         config.router.agent, config.router.policy, config.router.rule = agent, policy, rule
         config.training.examples_per_task = EXAMPLES
@@ -61,19 +60,10 @@ def random_data(image: tuple[int, ...]) -> MultiTaskData:
 def stepping(config: ConfigDict, image: tuple[int, ...]) -> Run:
     """A compiled loop over training steps."""
     shape, hyper, data = DataShape(TASKS, CLASSES, image), hyperparams(config), random_data(image)
-    start = jax.jit(Program(config, shape, total_steps=10**6).init)(hyper, data)
-
-    @jax.jit
-    def loop(steps, start, hyper, data):
-        model = make_model(config, shape, block_noise=hyper.block_noise)
-        optimizer = make_optimizer(config, model.router, hyper, total_steps=10**6)
-
-        def one_step(_, state):
-            return train_step(config, model, optimizer, hyper, state, data, total_steps=10**6)
-
-        return jax.lax.fori_loop(0, steps, one_step, start)
-
-    return lambda steps: loop(jnp.int32(steps), start, hyper, data)
+    program = Program(config, shape, total_steps=10**6)
+    start = jax.jit(program.init)(hyper, data)
+    segment = jax.jit(program.segment)
+    return lambda steps: segment(start, hyper, data, data, jnp.int32(steps), jnp.asarray(False))
 
 
 def main() -> None:

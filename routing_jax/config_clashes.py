@@ -3,7 +3,7 @@
 import dataclasses
 from collections.abc import Callable
 
-from routing_jax.config_fields import VALUE_RULES
+from routing_jax.config_fields import RULES, VALUE_RULES
 
 
 @dataclasses.dataclass(frozen=True)
@@ -211,6 +211,37 @@ _ROUTER = (
     ),
 )
 
+_UNUSED = (
+    Clash(
+        ("router.networks", "router.policy"),
+        lambda networks, policy: networks == "shared" and policy != "approximator",
+        "only an approximator has networks; set router.policy to approximator or router.networks "
+        "to per_depth",
+    ),
+    Clash(
+        ("router.task_input", "router.policy", "router.agent"),
+        lambda seen, policy, agent: seen and policy != "approximator" and agent != "dispatched",
+        "only an approximator or a dispatcher sees inputs; set router.task_input to false",
+    ),
+    Clash(
+        ("router.dispatcher_learning_rate", "router.agent"),
+        lambda rate, agent: rate is not None and agent != "dispatched",
+        "only a dispatcher has it; set router.agent to dispatched or the rate to None",
+    ),
+    Clash(
+        ("router.trace", "router.rule"),
+        lambda trace, rule: trace is not None and trace > 0 and not RULES[rule].bootstraps,
+        "this rule uses whole returns anyway; set router.trace to None",
+    ),
+    Clash(
+        ("model.name", "router.rule"),
+        lambda name, rule: name != "routing_network" and rule != "wpl",
+        "this model has no router; leave router.rule at 'wpl', which it does not use, or set "
+        "model.name to routing_network",
+    ),
+)
+"""Fields that would do nothing."""
+
 _TRAINING = (
     Clash(
         ("training.epochs", "training.steps"),
@@ -219,7 +250,7 @@ _TRAINING = (
     ),
 )
 
-CLASHES = (*_DATA, *_MODEL, *_BASELINES, *_ROUTER, *_TRAINING)
+CLASHES = (*_DATA, *_MODEL, *_BASELINES, *_ROUTER, *_UNUSED, *_TRAINING)
 
 
 def default_epsilon(rule: str) -> float:

@@ -5,9 +5,26 @@ checks and the command line's help are derived from it.
 """
 
 import re
+from typing import NamedTuple
 
 from routing_jax import config_rules as rules
 from routing_jax.config_rules import Field, Rule, one_of, or_none
+
+
+class RuleTraits(NamedTuple):
+    """What a learning rule needs of a router."""
+
+    kind: str
+    """What the policy's outputs are, see `routers.exploration`."""
+    critic: bool = False
+    """Whether it learns values of states."""
+    control: bool = False
+    """Whether it learns a control variate."""
+    straight_through: bool = False
+    """Whether the loss of the task has to reach the policy."""
+    bootstraps: bool = False
+    """Whether its targets are made of values of the next decision."""
+
 
 DATA_SETS = ("mnist", "fashion_mnist", "usps", "cifar100", "omniglot", "digits", "synthetic")
 DATA_TASKS = ("one_vs_rest", "superclass", "alphabet", "related_pairs")
@@ -22,17 +39,22 @@ ROUTER_AGENTS = ("per_task", "single", "dispatched")
 ROUTER_POLICIES = ("tabular", "approximator", "fixed")
 FIXED_ROUTES = ("own", "own_last", "shared", "random")
 POLICY_NETWORKS = ("per_depth", "shared")
-VALUE_RULES = ("q_learning", "sarsa", "expected_sarsa", "advantage_learning")
-ROUTER_RULES = (
-    "wpl",
-    "reinforce",
-    "reinforce_mean",
-    "reinforce_learned",
-    "actor_critic",
-    *VALUE_RULES,
-    "gumbel_softmax",
-    "relax",
-)
+RULES = {
+    "wpl": RuleTraits("probabilities"),
+    "reinforce": RuleTraits("logits"),
+    "reinforce_mean": RuleTraits("logits"),
+    "reinforce_learned": RuleTraits("logits", critic=True),
+    "actor_critic": RuleTraits("logits", critic=True, bootstraps=True),
+    "q_learning": RuleTraits("values", bootstraps=True),
+    "sarsa": RuleTraits("values", bootstraps=True),
+    "expected_sarsa": RuleTraits("values", bootstraps=True),
+    "advantage_learning": RuleTraits("values", bootstraps=True),
+    "gumbel_softmax": RuleTraits("logits", straight_through=True),
+    "relax": RuleTraits("logits", control=True),
+}
+"""The learning rules: functions of these names in `rl.rules`, and what they need of a router."""
+ROUTER_RULES = tuple(RULES)
+VALUE_RULES = tuple(name for name, rule in RULES.items() if rule.kind == "values")
 ROUTER_OPTIMIZERS = ("sgd", "adam")
 EXPLORATION_SCHEDULES = ("linear", "geometric")
 WPL_CONVENTIONS = ("routing_networks", "abdallah_lesser")
@@ -150,7 +172,9 @@ FIELDS: dict[str, Field] = {
         0.05, rules.UNIT_ABOVE_ZERO, "rate of the running mean return, per step"
     ),
     "router.trace": Field(
-        0.0, rules.UNIT, "lambda of targets that bootstrap: 0 = one step, 1 = the whole return"
+        None,
+        or_none(rules.UNIT, "1 for tables, which see no difference between states, else 0"),
+        "lambda of targets that bootstrap: 0 = one step, 1 = the whole return",
     ),
     "router.epsilon": Field(
         None,
@@ -229,7 +253,6 @@ TRACED = {
     "epsilon_end": "router.epsilon_end",
     "temperature": "router.temperature",
     "temperature_end": "router.temperature_end",
-    "probability_floor": "router.probability_floor",
     "entropy_weight": "router.entropy_weight",
     "rho": "reward.rho",
     "discount": "reward.discount",

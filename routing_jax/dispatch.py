@@ -110,7 +110,7 @@ def route(
 
 
 def choose_strategy(backend: str, *, per_task: bool, num_blocks: int, can_be_ragged: bool) -> str:
-    """The strategy that `auto` stands for. BUILD_NOTES.md has the measurements.
+    """The strategy that `auto` stands for.
 
     Args:
       backend: "cpu", "gpu" or "tpu".
@@ -118,10 +118,10 @@ def choose_strategy(backend: str, *, per_task: bool, num_blocks: int, can_be_rag
       num_blocks: K, of the first layer.
       can_be_ragged: all blocks offer `apply_ragged`.
     """
-    if num_blocks == 1:
-        return "dense"  # no row has to move
     if per_task:
         return "gather"
+    if num_blocks == 1:
+        return "dense"  # no row has to move
     if backend != "cpu" and can_be_ragged:
         return "ragged"  # not measured yet
     return "grouped"
@@ -149,7 +149,10 @@ def _gather(stages: Sequence[Stage], x: jax.Array, actions: jax.Array) -> jax.Ar
     """x [T, n, ...], actions [T, D]: the weights of each task's block, and a batched product."""
     for depth, stage in enumerate(stages):
         bank, action = stage.bank(x[0]), actions[:, depth]
-        out = apply_blocks(stage.apply_block, _take_blocks(bank, action), x)
+        if _num_blocks(bank) == 1:  # one product for all tasks, and no copies of its weights
+            out = _apply_one(stage.apply_block, _take_blocks(bank, 0), x)
+        else:
+            out = apply_blocks(stage.apply_block, _take_blocks(bank, action), x)
         x = _keep_passed(out, x, action, bank) if stage.may_pass else out
     return x
 
@@ -203,6 +206,12 @@ _BY_EXAMPLE = {"dense": _dense, "grouped": _grouped, "ragged": _ragged}
 STRATEGIES = ("auto", "gather", *_BY_EXAMPLE)
 
 
+def _apply_one(apply_block: ApplyBlock, block: Params, x: jax.Array) -> jax.Array:
+    """x [T, n, ...] through one block."""
+    out = apply_block(block, x.reshape(-1, *x.shape[2:]))
+    return out.reshape(*x.shape[:2], *out.shape[1:])
+
+
 def _num_blocks(bank: Params) -> int:
     return jax.tree.leaves(bank)[0].shape[0]
 
@@ -213,8 +222,8 @@ def _keep_passed(out: jax.Array, x: jax.Array, action: jax.Array, bank: Params) 
     return jnp.where(passed, x.astype(out.dtype), out)
 
 
-def _take_blocks(bank: Params, rows: jax.Array) -> Params:
-    """Parameters of the blocks `rows` [R]: each leaf [R, ...]."""
+def _take_blocks(bank: Params, rows: jax.Array | int) -> Params:
+    """Parameters of the blocks `rows` [R], each leaf [R, ...]; one block has no such axis."""
     return jax.tree.map(lambda leaf: leaf[rows], bank)
 
 

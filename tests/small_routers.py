@@ -74,6 +74,7 @@ def make_learner(
     """A learner by the fields of `router`; the representations have `features` numbers."""
     config = base_config()
     config.router.rule, config.reward.discount = rule, discount
+    config.router.trace = 0.0
     for name, value in router_fields.items():
         config.router[name] = value
     validate(config)

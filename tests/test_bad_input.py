@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 import launch
+from routing_jax.config_fields import ROUTER_RULES
 
 ROOT = Path(__file__).parent.parent
 CONFIG = "--config=experiments/mnist_mtl.py"
@@ -66,8 +67,7 @@ WRONG_VALUES = [
     (
         "router.rule",
         "ppo",
-        "one of: wpl, reinforce, reinforce_mean, reinforce_learned, actor_critic, q_learning, "
-        "sarsa, expected_sarsa, advantage_learning, gumbel_softmax, relax (default 'wpl')",
+        f"one of: {', '.join(ROUTER_RULES)} (default 'wpl')",
     ),
     ("router.advantage_scale", 0.0, "a number in (0, 1] (default 0.5)"),
     ("router.optimizer", "lion", "one of: sgd, adam (default 'sgd')"),
@@ -86,7 +86,12 @@ WRONG_VALUES = [
     ("router.decision_per", "batch", "one of: example, task (default 'example')"),
     ("router.learning_rate", 0.0, "a number > 0 (default 0.1)"),
     ("router.return_rate", 0.0, "a number in (0, 1] (default 0.05)"),
-    ("router.trace", 1.5, "a number in [0, 1] (default 0.0)"),
+    (
+        "router.trace",
+        1.5,
+        "a number in [0, 1], or None for 1 for tables, which see no difference between states, "
+        "else 0 (default None)",
+    ),
     (
         "router.epsilon",
         1.1,
@@ -233,9 +238,8 @@ WRONG_INPUTS = {
         "  model.width = 0 is not allowed: set it to an integer >= 1 (default 128)\n"
         "  router.agent = 'dispatcher' is not allowed: set it to one of: per_task, single, "
         "dispatched (default 'per_task')\n"
-        "  router.rule = 'ppo' is not allowed: set it to one of: wpl, reinforce, "
-        "reinforce_mean, reinforce_learned, actor_critic, q_learning, sarsa, expected_sarsa, "
-        "advantage_learning, gumbel_softmax, relax (default 'wpl')\n"
+        f"  router.rule = 'ppo' is not allowed: set it to one of: {', '.join(ROUTER_RULES)} "
+        "(default 'wpl')\n"
         "  router.learning_rate = -1.0 is not allowed: set it to a number > 0 (default 0.1)\n"
         "  reward.rho = 1.5 is not allowed: set it to a number in [0, 1] (default 0.0)\n"
         "  optimizer.learning_rate = nan is not allowed: set it to a number > 0 (default 0.05)\n"

@@ -104,7 +104,7 @@ def test_the_defaults_are_those_of_the_paper_and_the_issue():
             "learning_rate": 0.1,
             "dispatcher_learning_rate": None,
             "return_rate": 0.05,
-            "trace": 0.0,
+            "trace": None,
             "epsilon": None,
             "epsilon_end": None,
             "temperature": None,
@@ -307,9 +307,9 @@ def test_a_wrong_type_is_told_with_what_is_allowed(name, value, advice):
         ),
         (
             {"router__rule": "q_learning", "router__epsilon": 0.0},
-            "router.rule = 'q_learning' and router.epsilon = 0.0 and router.temperature = None "
-            "clash: always taking the best action never learns the others; set router.epsilon or "
-            "router.temperature above 0",
+            "router.rule = 'q_learning' and router.epsilon = 0.0 and router.epsilon_end = None and "
+            "router.temperature = None and router.temperature_end = None clash: always taking the best "
+            "action never learns the others; set router.epsilon or router.temperature above 0",
         ),
         (
             {"router__exploration_schedule": "geometric", "router__epsilon_end": 0.1},
@@ -344,6 +344,33 @@ def test_a_wrong_type_is_told_with_what_is_allowed(name, value, advice):
             "examples; set router.decision_per to example or router.agent to per_task",
         ),
         (
+            {"router__networks": "shared"},
+            "router.networks = 'shared' and router.policy = 'tabular' clash: only an approximator "
+            "has networks; set router.policy to approximator or router.networks to per_depth",
+        ),
+        (
+            {"router__task_input": True},
+            "router.task_input = True and router.policy = 'tabular' and router.agent = 'per_task' "
+            "clash: only an approximator or a dispatcher sees inputs; set router.task_input to "
+            "false",
+        ),
+        (
+            {"router__dispatcher_learning_rate": 0.1},
+            "router.dispatcher_learning_rate = 0.1 and router.agent = 'per_task' clash: only a "
+            "dispatcher has it; set router.agent to dispatched or the rate to None",
+        ),
+        (
+            {"router__trace": 0.5},
+            "router.trace = 0.5 and router.rule = 'wpl' clash: this rule uses whole returns "
+            "anyway; set router.trace to None",
+        ),
+        (
+            {"model__name": "soft_mixture", "router__rule": "sarsa"},
+            "model.name = 'soft_mixture' and router.rule = 'sarsa' clash: this model has no "
+            "router; leave router.rule at 'wpl', which it does not use, or set model.name to "
+            "routing_network",
+        ),
+        (
             {"router__num_agents": 3},
             "router.agent = 'per_task' and router.num_agents = 3 clash: only a dispatcher picks "
             "from a number of agents; set router.agent to dispatched or router.num_agents to None",
@@ -375,6 +402,9 @@ def test_valid_combinations_pass():
     config_lib.validate(changed(router__agent="dispatched", router__num_agents=3))
     config_lib.validate(changed(router__rule="q_learning", router__policy="approximator"))
     config_lib.validate(changed(router__rule="sarsa", router__epsilon=0.0, router__temperature=1.0))
+    config_lib.validate(
+        changed(router__rule="sarsa", router__epsilon=0.0, router__temperature_end=1.0)
+    )
     config_lib.validate(
         changed(router__exploration_schedule="geometric", router__temperature_end=0.1)
     )

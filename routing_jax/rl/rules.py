@@ -4,17 +4,17 @@ A rule returns a loss per decision, float32 [T, n, D]. Its gradient in the route
 the update that the rule stands for; rewards and targets are constants in it. `transforms` turns a
 rule into an optax transformation.
 
-To add a rule: write the function here, give it a line in `RULES`, name it in
-`config_fields.ROUTER_RULES`, and test it against hand-computed numbers.
+To add a rule: write a function of its name here, give it a line in `config_fields.RULES`, and test
+it against hand-computed numbers (`tests/rl/test_golden_rules.py`).
 """
 
 from collections.abc import Callable
-from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 
-from routing_jax.rl.relax import relax
+from routing_jax.config_fields import RULES
+from routing_jax.rl.relax import relax as relax
 from routing_jax.rl.returns import bootstrapped
 from routing_jax.types import Transitions
 
@@ -54,17 +54,20 @@ def actor_critic(t: Transitions) -> jax.Array:
 
 
 def q_learning(t: Transitions) -> jax.Array:
-    """Q-learning: bootstraps from the best next action (Watkins and Dayan 1992)."""
+    """Q-learning: bootstraps from the best next action (Watkins and Dayan, "Q-learning", Machine
+    Learning, 1992)."""
     return _td_loss(t.value, _target(t, t.best_value))
 
 
 def sarsa(t: Transitions) -> jax.Array:
-    """SARSA: bootstraps from the next action taken (Rummery and Niranjan 1994)."""
+    """SARSA: bootstraps from the next action taken (Rummery and Niranjan, "On-line Q-learning Using
+    Connectionist Systems", 1994)."""
     return _td_loss(t.value, _target(t, t.value))
 
 
 def expected_sarsa(t: Transitions) -> jax.Array:
-    """Expected SARSA: bootstraps from the mean over next actions (van Seijen et al. 2009)."""
+    """Expected SARSA: bootstraps from the mean over next actions (van Seijen et al., "A Theoretical
+    and Empirical Analysis of Expected Sarsa", 2009)."""
     return _td_loss(t.value, _target(t, t.expected_value))
 
 
@@ -72,7 +75,8 @@ def advantage_learning(t: Transitions, *, scale: float = 0.5) -> jax.Array:
     """Advantage learning: Q-learning with the gaps between actions stretched by 1 / scale.
 
     The fixed point is `max Q + (Q - max Q) / scale`; scale 1 is Q-learning. (Baird, "Residual
-    Algorithms", 1995, section on advantage learning; Harmon and Baird 1996.)
+    Algorithms", 1995; Harmon and Baird, "Multi-player Residual Advantage Learning with General
+    Function Approximation", 1996.)
 
     Args:
       t: the transitions.
@@ -82,39 +86,14 @@ def advantage_learning(t: Transitions, *, scale: float = 0.5) -> jax.Array:
     return _td_loss(t.value, t.best_value + (target - t.best_value) / scale)
 
 
-def task_loss(t: Transitions) -> jax.Array:
+def gumbel_softmax(t: Transitions) -> jax.Array:
     """No loss of its own: the gradient of the task's loss reaches the policy through its decisions
     (`routers.router.straight_through`)."""
     return jnp.zeros_like(t.value)
 
 
-class Rule(NamedTuple):
-    """A learning rule and what it needs of a router."""
-
-    loss: Loss
-    kind: str
-    """What the policy's outputs are, see `routers.exploration`."""
-    critic: bool = False
-    """Whether it learns values of states."""
-    control: bool = False
-    """Whether it learns a control variate."""
-    straight_through: bool = False
-    """Whether the loss of the task has to reach the policy."""
-
-
-RULES: dict[str, Rule] = {
-    "wpl": Rule(wpl, "probabilities"),
-    "reinforce": Rule(reinforce, "logits"),
-    "reinforce_mean": Rule(reinforce_mean, "logits"),
-    "reinforce_learned": Rule(reinforce_learned, "logits", critic=True),
-    "actor_critic": Rule(actor_critic, "logits", critic=True),
-    "q_learning": Rule(q_learning, "values"),
-    "sarsa": Rule(sarsa, "values"),
-    "expected_sarsa": Rule(expected_sarsa, "values"),
-    "advantage_learning": Rule(advantage_learning, "values"),
-    "gumbel_softmax": Rule(task_loss, "logits", straight_through=True),
-    "relax": Rule(relax, "logits", control=True),
-}
+LOSSES: dict[str, Loss] = {name: globals()[name] for name in RULES}
+"""The rules by name."""
 
 
 def _policy_loss(t: Transitions, advantage: jax.Array) -> jax.Array:

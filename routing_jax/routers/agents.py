@@ -2,9 +2,8 @@
 
 import flax.linen as nn
 import jax
-import jax.numpy as jnp
 
-from routing_jax.routers.policies import PolicyNetwork
+from routing_jax.routers.policies import PolicyNetwork, see
 
 
 def assign_agents(agent: str, num_tasks: int) -> tuple[int, ...]:
@@ -35,10 +34,5 @@ class Dispatcher(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         """Logits over agents, float32 [T, n, G], of representations [T, n, ...]."""
-        x = jax.lax.stop_gradient(x.reshape(*x.shape[:2], -1)).astype(jnp.float32)
-        if self.task_input:
-            tasks = jnp.broadcast_to(
-                jnp.eye(self.num_tasks)[:, None], (*x.shape[:2], self.num_tasks)
-            )
-            x = jnp.concatenate([x, tasks], axis=-1)
-        return PolicyNetwork(self.hidden, self.num_agents)(x)
+        seen = see(x, num_tasks=self.num_tasks if self.task_input else 0)
+        return PolicyNetwork(self.hidden, self.num_agents)(seen)

@@ -3,8 +3,8 @@
 import jax
 from ml_collections import ConfigDict
 
+from routing_jax.config_fields import RULES
 from routing_jax.errors import UserError
-from routing_jax.rl.rules import RULES
 from routing_jax.routers.agents import Dispatcher, assign_agents
 from routing_jax.routers.fixed import Routes
 from routing_jax.routers.policies import (
@@ -100,6 +100,6 @@ def _check_equal(shapes: tuple[tuple[int, ...], ...]) -> None:
         sizes = ", ".join("x".join(map(str, shape)) for shape in shapes)
         raise UserError(
             "router.networks: 'shared' needs representations of equal size before every depth; "
-            f"here they are {sizes}. Set model.width to the first of them, or use "
-            "router.networks=per_depth."
+            f"here they are {sizes}. Use router.networks=per_depth, or, between fully connected "
+            "layers, set model.width to the first of them."
         )

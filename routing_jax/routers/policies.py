@@ -62,6 +62,22 @@ class FixedPolicy(nn.Module):
         return jax.nn.one_hot(jnp.asarray(self.routes), self.num_actions)
 
 
+def see(x: jax.Array, *, num_tasks: int) -> jax.Array:
+    """What a network of a router sees of representations: float32 [T, n, F'].
+
+    No gradient flows back into them: a router looks at representations, it does not shape them.
+
+    Args:
+      x: [T, n, ...].
+      num_tasks: T, to see the task too, as one-hot; 0 not to.
+    """
+    seen = jax.lax.stop_gradient(x.reshape(*x.shape[:2], -1)).astype(jnp.float32)
+    if not num_tasks:
+        return seen
+    tasks = jnp.broadcast_to(jnp.eye(num_tasks)[:, None], (*x.shape[:2], num_tasks))
+    return jnp.concatenate([seen, tasks], axis=-1)
+
+
 class PolicyNetwork(nn.Module):
     """Two layers, [..., F] to [..., num_outputs]; starts indifferent, with zeros."""
 
@@ -118,20 +134,16 @@ class ApproximatorPolicy(nn.Module):
         """
         bank = self.banks[0 if self.shared else depth]
         seen = self._see(depth, x)
-        strategy = "dense" if self.num_agents == 1 else "auto"
-        return dispatch.select(bank.apply_block, bank(seen[0]), seen, agents, strategy=strategy)
+        return dispatch.select(bank.apply_block, bank(seen[0]), seen, agents)
 
     def _see(self, depth: int, x: jax.Array) -> jax.Array:
         """The network's input, [T, n, F']."""
-        x = jax.lax.stop_gradient(x.reshape(*x.shape[:2], -1)).astype(jnp.float32)
-        parts = [x]
-        if self.task_input:
-            tasks = jnp.eye(self.num_tasks)[:, None]
-            parts.append(jnp.broadcast_to(tasks, (*x.shape[:2], self.num_tasks)))
-        if self.shared:
-            one_hot = jax.nn.one_hot(depth, self.depth)
-            parts.append(jnp.broadcast_to(one_hot, (*x.shape[:2], self.depth)))
-        return jnp.concatenate(parts, axis=-1)
+        seen = see(x, num_tasks=self.num_tasks if self.task_input else 0)
+        if not self.shared:
+            return seen
+        one_hot = jax.nn.one_hot(depth, self.depth)
+        one_hot = jnp.broadcast_to(one_hot, (*x.shape[:2], self.depth))
+        return jnp.concatenate([seen, one_hot], axis=-1)
 
 
 class ControlVariate(nn.Module):

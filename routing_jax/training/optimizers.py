@@ -9,7 +9,7 @@ from jax.tree_util import DictKey, tree_map_with_path
 from ml_collections import ConfigDict
 
 from routing_jax.rl import transforms
-from routing_jax.rl.rules import RULES
+from routing_jax.rl.rules import LOSSES
 from routing_jax.rl.wpl import clip_and_renormalise
 from routing_jax.routers.router import Router
 from routing_jax.training.block_updates import mask_unused_blocks
@@ -66,14 +66,13 @@ def _router_optimizer(
     router_config: ConfigDict, router: Router, hyper: Hyperparams
 ) -> optax.GradientTransformationExtraArgs:
     """The rule gives all gradients; what becomes of them depends on the part of the router."""
-    rule = RULES[router_config.rule]
-    loss = rule.loss
+    loss, kind = LOSSES[router_config.rule], router.kind
     if router_config.rule == "advantage_learning":
         loss = partial(loss, scale=router_config.advantage_scale)
     rate, name = hyper.router_learning_rate, router_config.optimizer
     steps = {part: _ROUTER_STEPS[name](rate) for part in ("policy", "critic", "control")}
     steps["dispatcher"] = _ROUTER_STEPS[name](hyper.dispatcher_learning_rate)
-    if rule.kind == "probabilities":
+    if kind == "probabilities":
         steps["policy"] = _table_of_probabilities(router_config, router, hyper)
     return optax.chain(
         transforms.learn_from_trajectory(
@@ -82,7 +81,7 @@ def _router_optimizer(
             return_rate=hyper.return_rate,
             discount=hyper.discount,
             trace=hyper.trace,
-            entropy_weight=hyper.entropy_weight if rule.kind == "logits" else None,
+            entropy_weight=hyper.entropy_weight if kind == "logits" else None,
         ),
         optax.partition(steps, lambda params: {part: part for part in params}),
     )
@@ -93,7 +92,9 @@ def _table_of_probabilities(
 ) -> optax.GradientTransformation:
     """WPL on a table; the projection comes last."""
     project = partial(
-        clip_and_renormalise, floor=hyper.probability_floor, allowed=jnp.asarray(router.allowed)
+        clip_and_renormalise,
+        floor=router_config.probability_floor,
+        allowed=jnp.asarray(router.allowed),
     )
     return optax.chain(
         transforms.scale_by_wpl(router_config.wpl_convention),

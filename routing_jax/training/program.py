@@ -191,5 +191,7 @@ class Program:
     @property
     def _usage_window(self) -> int:
         """In decisions; by default those of ten steps."""
-        decisions = self.shape.num_tasks * self.config.training.examples_per_task
+        per_task = self.config.router.decision_per == "task"
+        examples = 1 if per_task else self.config.training.examples_per_task
+        decisions = self.shape.num_tasks * examples
         return self.config.reward.usage_window or 10 * decisions

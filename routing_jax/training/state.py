@@ -33,7 +33,6 @@ class Hyperparams(NamedTuple):
     epsilon_end: jax.Array
     temperature: jax.Array
     temperature_end: jax.Array
-    probability_floor: jax.Array
     entropy_weight: jax.Array
     rho: jax.Array
     discount: jax.Array
@@ -61,6 +60,7 @@ def _filled_in(router_config: ConfigDict) -> dict[str, float]:
         "router.epsilon_end": _or(router_config.epsilon_end, epsilon),
         "router.temperature": temperature,
         "router.temperature_end": _or(router_config.temperature_end, temperature),
+        "router.trace": _or(router_config.trace, float(router_config.policy == "tabular")),
         "router.dispatcher_learning_rate": _or(
             router_config.dispatcher_learning_rate, router_config.learning_rate
         ),
@@ -77,13 +77,15 @@ def exploration_at(hyper: Hyperparams, progress: jax.Array, *, schedule: str) ->
     Args:
       hyper: its values at the start and the end.
       progress: float32 scalar, 0 at the first step, 1 at the end.
-      schedule: "linear" from start to end, or "geometric", which needs both above 0.
+      schedule: "linear" from start to end, or "geometric", which needs ends that differ above 0.
     """
 
     def between(start: jax.Array, end: jax.Array) -> jax.Array:
         if schedule == "linear":
             return start + progress * (end - start)
-        return start * (end / start) ** progress
+        # Where nothing changes, nothing need be above 0.
+        ratio = end / jnp.where(start == end, 1.0, start)
+        return start * jnp.where(start == end, 1.0, ratio) ** progress
 
     return Exploration(
         between(hyper.epsilon, hyper.epsilon_end), between(hyper.temperature, hyper.temperature_end)

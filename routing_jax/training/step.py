@@ -85,7 +85,7 @@ def train_step(
         params=optax.apply_updates(state.params, updates),
         batch_stats=batch_stats,
         optimizer=optimizer_state,
-        usage=_remember(state.usage, routed),
+        usage=_remember(config.router, state.usage, routed),
         routing=routing_of(routed.probabilities),
         tally=_count(
             state.tally, state.step + 1, loss, objective.metrics(routed.logits, batch), batch
@@ -109,9 +109,14 @@ def _collaboration(
     return rewards.collaboration(popularity, routed.decisions.actions)
 
 
-def _remember(usage: rewards.UsageHistory, routed: Routed) -> rewards.UsageHistory:
+def _remember(
+    router_config: ConfigDict, usage: rewards.UsageHistory, routed: Routed
+) -> rewards.UsageHistory:
     """The usage after a batch; mixtures decide nothing."""
-    return usage if routed.decisions is None else rewards.remember(usage, routed.decisions.actions)
+    if routed.decisions is None:
+        return usage
+    decisions = 1 if router_config.decision_per == "task" else None
+    return rewards.remember(usage, routed.decisions.actions[:, :decisions])
 
 
 def _count(

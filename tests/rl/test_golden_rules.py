@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 from small_routers import Learner, make_learner, trajectory_of
 
+from routing_jax.config_fields import RULES
 from routing_jax.rl import rules, transforms
-from routing_jax.rl.rules import RULES
+from routing_jax.rl.rules import LOSSES
 from routing_jax.types import Decisions, Exploration, Params, Trajectory
 
 ALLOWED = ((True, True, False), (True, True, True))
@@ -105,7 +106,7 @@ def test_no_rule_is_left_out():
 @pytest.mark.parametrize("name", RULES)
 def test_the_gradient_of_a_rule(name):
     fields = {"epsilon": 0.3} if name == "expected_sarsa" else {}
-    found = gradients(learner_of(name, **fields), RULES[name].loss)
+    found = gradients(learner_of(name, **fields), LOSSES[name])
     np.testing.assert_allclose(found["policy"]["table"], [GOLDEN[name]], atol=1e-6)
     if name in GOLDEN_CRITIC:
         np.testing.assert_allclose(
@@ -140,7 +141,7 @@ def test_the_entropy_bonus_of_logits():
     # p = (1/4, 3/4): log p = (-1.386294, -0.287682), H = 0.562335, 2 p (log p + H) = -+0.411980.
     # p = (1/4, 1/4, 1/2): log p = (-1.386294, -1.386294, -0.693147), H = 1.039721:
     # 0.5 * -0.346574 = -0.173287 twice, and 1 * 0.346574.
-    found = gradients(learner_of("reinforce"), rules.task_loss, entropy_weight=2.0)["policy"]
+    found = gradients(learner_of("reinforce"), rules.gumbel_softmax, entropy_weight=2.0)["policy"]
     expected = [[-0.411980, 0.411980, 0], [-0.173287, -0.173287, 0.346574]]
     np.testing.assert_allclose(found["table"], [expected], atol=1e-5)
 

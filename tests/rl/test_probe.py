@@ -13,9 +13,8 @@ import numpy as np
 import pytest
 from small_routers import Learner, make_learner, trajectory_of
 
-from routing_jax.config_fields import VALUE_RULES
+from routing_jax.config_fields import RULES, VALUE_RULES
 from routing_jax.rl import rewards
-from routing_jax.rl.rules import RULES
 from routing_jax.types import Decisions
 
 TASKS, DEPTH, BLOCKS, EXAMPLES, STEPS, SEEDS = 4, 3, 5, 16, 600, 10
@@ -135,7 +134,7 @@ def trainer(name: str, agent: str, policy: str, trace: float):
         features=DEPTH * BLOCKS,
         agent=agent,
         policy=policy,
-        trace=trace,
+        **({"trace": trace} if trace else {}),
         **fields,
     )
     each = rule in BOOTSTRAPPED and policy == "tabular" and trace == 0
@@ -173,7 +172,7 @@ def test_without_advantages_a_table_finds_nothing(name):
     assert count_found(name, reward_scale=0.0) == 0
 
 
-@pytest.mark.parametrize("name", ["q_learning", "actor_critic"])
+@pytest.mark.parametrize("name", BOOTSTRAPPED)
 def test_with_whole_returns_as_targets_a_table_needs_only_the_final_reward(name):
     assert count_found(name, "per_task", "tabular", 1.0) >= 9
 

@@ -11,7 +11,7 @@ import pytest
 from small_routers import make_learner, trajectory_of
 
 from routing_jax.rl import transforms
-from routing_jax.rl.rules import RULES
+from routing_jax.rl.rules import LOSSES
 from routing_jax.routers.router import Router
 from routing_jax.types import Decisions, Exploration, Params
 
@@ -85,7 +85,7 @@ def weighted(
 ) -> Params:
     """The rule's pseudo-gradients, each times the probability of its route."""
     transform = transforms.learn_from_trajectory(
-        router, RULES[rule].loss, return_rate=0.1, discount=1.0
+        router, LOSSES[rule], return_rate=0.1, discount=1.0
     )
 
     def part(route: jax.Array, task: jax.Array) -> Params:

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 from small_routers import make_learner, trajectory_of
 
+from routing_jax.config_fields import RULES
 from routing_jax.rl import transforms
-from routing_jax.rl.rules import RULES
+from routing_jax.rl.rules import LOSSES
 from routing_jax.types import Decisions, Trajectory
 
 with warnings.catch_warnings():  # what it imports may be older than the warnings of its libraries
@@ -47,7 +48,7 @@ class Case:
         if RULES[self.rule].critic:
             params["critic"] = {"table": self.critic[..., None]}
         transform = transforms.learn_from_trajectory(
-            self.learner.router, RULES[self.rule].loss, return_rate=0.1, discount=DISCOUNT
+            self.learner.router, LOSSES[self.rule], return_rate=0.1, discount=DISCOUNT
         )
         zeros = jax.tree.map(jnp.zeros_like, params)
         return transform.update(

@@ -8,8 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from small_routers import make_learner, trajectory_of
 
+from routing_jax.config_fields import RULES
 from routing_jax.rl import transforms
-from routing_jax.rl.rules import RULES
+from routing_jax.rl.rules import LOSSES
 from routing_jax.routers.policies import TabularPolicy
 from routing_jax.routers.router import Router
 from routing_jax.types import Decisions, Trajectory
@@ -164,7 +165,7 @@ def test_wpl_equals_a_loop_over_examples(shape, seed):
         agents=agents, tasks=tasks, depth=depth, actions=actions, kind="probabilities"
     )
     transform = transforms.learn_from_trajectory(
-        router, RULES["wpl"].loss, return_rate=0.2, discount=1.0
+        router, LOSSES["wpl"], return_rate=0.2, discount=1.0
     )
     params = {"policy": {"table": jnp.full((agents, depth, actions), 1 / actions)}}
     state = transforms.MeanReturns(jnp.asarray(mean), jnp.zeros(tasks))
@@ -182,7 +183,7 @@ def updates_of(rule: str, trajectory: Trajectory, *, agents: int) -> tuple:
     if RULES[rule].critic:
         router = router.clone(critic=TabularPolicy(agents, depth, 1))
     transform = transforms.learn_from_trajectory(
-        router, RULES[rule].loss, return_rate=0.2, discount=0.9
+        router, LOSSES[rule], return_rate=0.2, discount=0.9
     )
     params = {
         "policy": {"table": jnp.asarray(rng.dirichlet([1] * 3, (agents, depth)), jnp.float32)}

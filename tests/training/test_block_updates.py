@@ -6,6 +6,8 @@ import numpy as np
 import optax
 import pytest
 
+from routing_jax.routers.policies import TabularPolicy
+from routing_jax.routers.router import Router
 from routing_jax.training.block_updates import mask_unused_blocks, used_blocks
 from routing_jax.training.optimizers import make_optimizer
 from routing_jax.training.state import hyperparams
@@ -107,11 +109,15 @@ def test_the_configuration_chooses(tiny_config, name, momentum, unused_blocks, m
     config = tiny_config(
         optimizer__name=name, optimizer__momentum=momentum, optimizer__unused_blocks=unused_blocks
     )
-    params = {**PARAMS, "router": {"policy": jnp.full((1, 1, 2), 0.5)}}
+    params = {**PARAMS, "router": {"policy": {"table": jnp.full((1, 1, 2), 0.5)}}}
     trajectory = Trajectory(
-        Decisions(jnp.array([[[1]]]), jnp.array([[0]])), jnp.zeros((1, 1, 1)), jnp.ones((1, 1))
+        Decisions(jnp.array([[[1]]]), jnp.array([[0]])),
+        rewards=jnp.zeros((1, 1, 1)),
+        final_reward=jnp.ones((1, 1)),
+        weights=jnp.ones((1, 1)),
     )
-    optimizer = make_optimizer(config, hyperparams(config), total_steps=10)
+    router = Router((0,), TabularPolicy(1, 1, 2), ((True, True),))
+    optimizer = make_optimizer(config, router, hyperparams(config), total_steps=10)
     state = optimizer.init(params)
     for used in ([0, 1], [0]):
         gradients = {**gradients_of(used, 1.0), "router": params["router"]}

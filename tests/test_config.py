@@ -308,8 +308,8 @@ def test_a_wrong_type_is_told_with_what_is_allowed(name, value, advice):
         (
             {"router__rule": "q_learning", "router__epsilon": 0.0},
             "router.rule = 'q_learning' and router.epsilon = 0.0 and router.epsilon_end = None and "
-            "router.temperature = None and router.temperature_end = None clash: always taking the best "
-            "action never learns the others; set router.epsilon or router.temperature above 0",
+            "router.temperature = None and router.temperature_end = None clash: always taking the "
+            "best action never learns the others; set router.epsilon or router.temperature above 0",
         ),
         (
             {"router__exploration_schedule": "geometric", "router__epsilon_end": 0.1},

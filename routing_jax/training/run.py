@@ -67,9 +67,15 @@ def make_run(config: object, tasks: loading.TaskSet) -> loop.Run:
     """The training run of a validated configuration on loaded data.
 
     Raises:
-      UserError: the run draws more examples of a task than can be counted.
+      UserError: the run draws more examples of a task than can be counted, or its tasks are to
+        share images and have different ones.
     """
-    training = config.training
+    training, index = config.training, tasks.train.index
+    if config.data.share_images and (index != index[:1]).any():
+        raise UserError(
+            "data.share_images = True needs tasks over the same images, and the training examples "
+            "of these tasks are different ones: set data.share_images to false."
+        )
     examples = int(tasks.train.sizes.max())
     total = training.steps or -(-training.epochs * examples // training.examples_per_task)
     if total * training.examples_per_task > _MOST_EXAMPLES:

@@ -29,6 +29,30 @@ def test_exploration_goes_from_start_to_end(tiny_config, schedule, progress, eps
 
 
 @pytest.mark.parametrize(
+    ("changes", "epsilon", "temperature"),
+    [
+        # Half way from 4 to 1 is 2; epsilon stays at 0, and the temperature of values too.
+        ({"router__temperature": 4.0, "router__temperature_end": 1.0}, 0.0, 2.0),
+        (
+            {
+                "router__rule": "q_learning",
+                "router__epsilon": 0.4,
+                "router__epsilon_end": 0.1,
+            },
+            0.2,
+            0.0,
+        ),
+    ],
+)
+def test_a_geometric_schedule_of_one_leaves_the_other_alone(
+    tiny_config, changes, epsilon, temperature
+):
+    config = tiny_config(router__exploration_schedule="geometric", **changes)
+    now = exploration_at(hyperparams(config), jnp.float32(0.5), schedule="geometric")
+    np.testing.assert_allclose(now, (epsilon, temperature), rtol=1e-6)
+
+
+@pytest.mark.parametrize(
     ("rule", "epsilon", "temperature"), [("wpl", 0.0, 1.0), ("q_learning", 0.1, 0.0)]
 )
 def test_it_stays_at_the_rules_own_where_nothing_is_set(tiny_config, rule, epsilon, temperature):

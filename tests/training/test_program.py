@@ -135,10 +135,17 @@ def test_every_choice_of_the_configuration_trains(tiny_config, digits, changes):
     np.testing.assert_allclose(after.params["router"]["policy"]["table"].sum(-1), 1, rtol=1e-5)
 
 
-@pytest.mark.parametrize(("window", "decisions"), [(256, 256), (None, 10 * 10 * 8)])
-def test_the_window_of_the_collaboration_reward(tiny_config, digits, window, decisions):
-    # None: ten steps of ten tasks with eight examples each.
-    run = make_run(tiny_config(reward__usage_window=window), digits)
+@pytest.mark.parametrize(
+    ("changes", "decisions"),
+    [
+        ({"reward__usage_window": 256}, 256),
+        # Ten steps of ten tasks with eight examples each, or with one decision for all of them.
+        ({"reward__usage_window": None}, 10 * 10 * 8),
+        ({"reward__usage_window": None, "router__decision_per": "task"}, 10 * 10),
+    ],
+)
+def test_the_window_of_the_collaboration_reward(tiny_config, digits, changes, decisions):
+    run = make_run(tiny_config(**changes), digits)
     assert loop.abstract_state(run).usage.actions.shape == (2, decisions)
 
 

@@ -1,5 +1,7 @@
 """Steps and evaluation on tasks of unequal size, class count and labels."""
 
+import dataclasses
+
 import chex
 import jax
 import jax.numpy as jnp
@@ -7,6 +9,7 @@ import numpy as np
 import pytest
 
 from routing_jax.data.loading import TaskSet
+from routing_jax.errors import UserError
 from routing_jax.training import loop
 from routing_jax.training.run import make_run
 from routing_jax.types import MultiTaskData
@@ -70,6 +73,37 @@ def test_a_task_without_a_label_learns_nothing_and_harms_nobody(machines, shared
         assert bool(jnp.isfinite(values).all())
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "router",
+    [
+        {"router__rule": "relax"},
+        {"router__rule": "gumbel_softmax"},
+        {"router__rule": "reinforce_learned", "router__policy": "approximator"},
+        {"router__agent": "dispatched"},
+    ],
+    ids=lambda router: "-".join(router.values()),
+)
+def test_other_routers_learn_nothing_from_it_either(tiny_config, router):
+    machine = Machine(tiny_config(**router), shared=False)
+    before = machine.start()
+    after, report = machine.advance(before, 4)
+    assert all(bool(jnp.isfinite(leaf).all()) for leaf in jax.tree.leaves(after))
+    assert int(report.bad_step) == 0
+    if "router__agent" in router:  # any agent may be picked for any task
+        return
+    for name in ("policy", "critic"):
+        if name not in before.params["router"]:
+            continue
+        moved = jax.tree.map(
+            lambda a, b: np.asarray(a != b).reshape(3, -1).any(1),
+            before.params["router"][name],
+            after.params["router"][name],
+        )
+        of_agents = np.stack(jax.tree.leaves(moved)).any(0)
+        np.testing.assert_array_equal(of_agents, [True, True, False])
+
+
 def test_what_stands_in_for_a_missing_label_changes_nothing(machines):
     machine = machines[True]
     labels = machine.train.labels
@@ -77,6 +111,19 @@ def test_what_stands_in_for_a_missing_label_changes_nothing(machines):
     other = machine.train._replace(labels=jnp.where(labels < 0, -7, labels))
     again, _ = machine.advance(machine.start(), 4, other)
     chex.assert_trees_all_equal(after, again)
+
+
+def test_tasks_over_different_images_cannot_share_them(tiny_config):
+    tasks = uneven_tasks(shared=False)
+    rows = tasks.train.index[:, ::-1].copy()
+    rows[0] = tasks.train.index[0]
+    tasks = dataclasses.replace(tasks, train=tasks.train._replace(index=rows))
+    with pytest.raises(UserError) as caught:
+        make_run(tiny_config(data__share_images=True), tasks)
+    assert str(caught.value) == (
+        "data.share_images = True needs tasks over the same images, and the training examples of "
+        "these tasks are different ones: set data.share_images to false."
+    )
 
 
 def test_classes_that_a_task_does_not_have_are_never_its_answer(machines):

@@ -163,8 +163,18 @@ _ROUTER = (
         "above 0",
     ),
     Clash(
-        ("router.rule", "router.epsilon", "router.temperature"),
-        lambda rule, epsilon, temperature: rule in VALUE_RULES and epsilon == 0 and not temperature,
+        (
+            "router.rule",
+            "router.epsilon",
+            "router.epsilon_end",
+            "router.temperature",
+            "router.temperature_end",
+        ),
+        lambda rule, epsilon, epsilon_end, temperature, temperature_end: (
+            rule in VALUE_RULES
+            and epsilon == 0
+            and not any((epsilon_end, temperature, temperature_end))
+        ),
         "always taking the best action never learns the others; set router.epsilon or "
         "router.temperature above 0",
     ),

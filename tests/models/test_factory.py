@@ -162,7 +162,8 @@ def test_one_network_for_depths_of_unequal_width_is_refused(build):
         )
     assert str(caught.value) == (
         "router.networks: 'shared' needs representations of equal size before every depth; here "
-        "they are 6, 5, 5. Set model.width to the first of them, or use router.networks=per_depth."
+        "they are 6, 5, 5. Use router.networks=per_depth, or, between fully connected layers, set "
+        "model.width to the first of them."
     )
 
 

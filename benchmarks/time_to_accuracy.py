@@ -53,6 +53,12 @@ def arrival(results: dict[str, Any], accuracy: float) -> Arrival:
     return Arrival(steps, steps * results["seconds"]["per_step"])
 
 
+def steps_per_epoch(results: dict[str, Any]) -> float:
+    """Steps in which each example of the largest task is drawn once."""
+    last = results["curve"][0][-1]
+    return last["step"] / last["epoch"]
+
+
 def final_accuracy(results: dict[str, Any]) -> float:
     """The test accuracy of the run's last evaluation."""
     return results["curve"][0][-1][METRIC]
@@ -85,6 +91,9 @@ def compare(runs: dict[str, Sequence[dict[str, Any]]]) -> None:
                 "final_accuracy": spread([final_accuracy(run) for run in runs[name]]),
                 "milliseconds_per_step": spread(
                     [1000 * run["seconds"]["per_step"] for run in runs[name]]
+                ),
+                "seconds_per_epoch": spread(
+                    [steps_per_epoch(run) * run["seconds"]["per_step"] for run in runs[name]]
                 ),
             }
             settings = {"experiment": runs[name][0]["experiment"], "seeds": len(seeds)}

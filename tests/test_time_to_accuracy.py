@@ -8,8 +8,11 @@ from benchmarks.time_to_accuracy import arrival, compare
 
 
 def results(accuracies, *, per_step):
-    """Results of a run evaluated every 10 steps."""
-    curve = [{"step": 10 * (i + 1), "test_balanced_accuracy": a} for i, a in enumerate(accuracies)]
+    """Results of a run evaluated every 10 steps, which are half an epoch."""
+    curve = [
+        {"step": 10 * i, "epoch": 0.5 * i, "test_balanced_accuracy": accuracy}
+        for i, accuracy in enumerate(accuracies, start=1)
+    ]
     return {"experiment": "toy", "curve": [curve], "seconds": {"per_step": per_step}}
 
 
@@ -32,3 +35,6 @@ def test_both_are_asked_for_shares_of_the_lower_final_accuracy(capsys):
     assert found[0.8, "routed"]["ratio"]["median"] == pytest.approx(0.1)
     assert found[1.0, "routed"]["steps"]["median"] == 30
     assert found[1.0, "cross-stitch"]["milliseconds"]["median"] == pytest.approx(2000)
+    # 20 steps an epoch.
+    assert found[1.0, "routed"]["seconds_per_epoch"]["median"] == pytest.approx(0.2)
+    assert found[1.0, "cross-stitch"]["seconds_per_epoch"]["median"] == pytest.approx(2)

@@ -1,5 +1,8 @@
 """One training step of any system on one batch, in a compiled loop."""
 
+from collections.abc import Callable
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import optax
@@ -21,13 +24,23 @@ def random_batch(shape: DataShape, examples: int) -> tuple[jax.Array, jax.Array]
     return images, jax.random.randint(label_key, size, 0, shape.num_classes)
 
 
-def training_steps(config: ConfigDict, shape: DataShape, *, examples: int) -> Run:
+def looped(step: Callable[[jax.Array, Any], Any], start: Any) -> Run:
+    """A compiled loop over steps; a step takes its number and a state, and returns the state."""
+    # An argument, as XLA would try to fold what it takes for constants.
+    loop = jax.jit(lambda steps, start: jax.lax.fori_loop(0, steps, step, start))
+    return lambda steps: loop(jnp.int32(steps), start)
+
+
+def training_steps(
+    config: ConfigDict, shape: DataShape, *, examples: int, table: jax.Array | None = None
+) -> Run:
     """All that a step does but drawing the batch: forward, backward, blocks and, if any, router.
 
     Args:
       config: of the system; a valid one.
       shape: of the data, which are random.
       examples: n.
+      table: float32 [G, D, A], the policy of a tabular router at the start; None for uniform.
     """
     images, labels = random_batch(shape, examples)
     model = make_model(config, shape, block_noise=1.0)
@@ -64,6 +77,6 @@ def training_steps(config: ConfigDict, shape: DataShape, *, examples: int) -> Ru
         return optax.apply_updates(params, updates), stats, state
 
     params, stats = variables["params"], variables.get("batch_stats", {})
-    start = (params, stats, optimizer.init(params))
-    loop = jax.jit(lambda steps: jax.lax.fori_loop(0, steps, step, start))
-    return lambda steps: loop(jnp.int32(steps))
+    if table is not None:
+        params["router"]["policy"]["table"] = table
+    return looped(step, (params, stats, optimizer.init(params)))

@@ -13,6 +13,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks.timing import report
@@ -66,14 +67,14 @@ def _python(*arguments: str, status: int = 0, **environment: str) -> float:
     return 1000 * (time.perf_counter() - began)
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Measures and prints JSON lines."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="one round, within 50 s")
     parser.add_argument("--rounds", type=int, default=5, help="measured rounds")
-    arguments = parser.parse_args()
+    options = parser.parse_args(arguments)
     times: dict[str, list[float]] = {}
-    for _ in range(1 if arguments.quick else arguments.rounds):
+    for _ in range(1 if options.quick else options.rounds):
         with tempfile.TemporaryDirectory() as scratch:
             for name, milliseconds in measure(Path(scratch)).items():
                 times.setdefault(name, []).append(milliseconds)

@@ -98,7 +98,7 @@ def ratio(mine: Sequence[float], others: Sequence[float]) -> dict[str, float]:
 def tables(*, quick: bool) -> list[Table]:
     """What is measured."""
     if quick:
-        return [Table("routed layers", "examples per task", (5, 40))]
+        return [Table("routed layers", "examples per task", (5, 20))]
     return [
         Table(part, fixed)
         for part in ("routed layers", "whole network")

@@ -42,11 +42,14 @@ def report(
     *,
     against: str,
     examples: int | None = None,
+    gigabytes: Mapping[str, float] | None = None,
 ) -> None:
     """Prints a JSON line for each side, with its ratio to the side `against`, round by round.
 
-    With the `examples` of a step the lines also say how many are done in a second.
+    With the `examples` of a step the lines also say how many are done in a second; with the
+    `gigabytes` that a step of a side reads and writes, how many of those.
     """
+    gigabytes = gigabytes or {}
     for name, milliseconds in times.items():
         ratios = [mine / other for mine, other in zip(milliseconds, times[against], strict=True)]
         figures = {
@@ -55,6 +58,9 @@ def report(
         }
         if examples is not None:
             figures["examples_per_second"] = round(1000 * examples / median(milliseconds))
+        if name in gigabytes:
+            rates = [1000 * gigabytes[name] / value for value in milliseconds]
+            figures["gigabytes_per_second"] = spread(rates)
         print_line(benchmark, name, settings, figures)
 
 

@@ -1,11 +1,22 @@
-"""The benchmarks of saving and of kills: what they print, and one tiny round."""
+"""The benchmarks of single costs and of kills: what they print, and one tiny round."""
 
 import json
 import os
+from pathlib import Path
 
+import jax
+import numpy as np
 import pytest
 
-from benchmarks import kill_and_resume, saving_cost, timing
+from benchmarks import (
+    kill_and_resume,
+    routers_cost,
+    saving_cost,
+    start_up,
+    step_cost,
+    step_parts,
+    timing,
+)
 from routing_jax.data import loading
 from routing_jax.training.checkpointing import Checkpoints
 from routing_jax.training.run import make_run
@@ -96,3 +107,116 @@ def test_the_outcome_of_the_kills_is_a_line(lines, monkeypatch, differing, statu
     (line,) = lines()
     assert (line["benchmark"], line["settings"]["seed"]) == ("kill_and_resume", 5)
     assert {name: line[name] for name in found} == found
+
+
+# Steps, parts, start, routers: one tiny round each.
+
+TINY = step_cost.Setting(num_blocks=3, width=16, batch=14)
+
+
+@pytest.fixture
+def tiny_rounds(monkeypatch):
+    """Rounds of three steps at most."""
+    monkeypatch.setattr(timing, "_ROUND_SECONDS", 0.0)
+
+
+def assert_fields(line, benchmark, settings):
+    """What every line of a benchmark has."""
+    assert line["benchmark"] == benchmark
+    assert settings.items() <= line["settings"].items()
+    assert 0 < line["milliseconds"]["min"] <= line["milliseconds"]["max"]
+    assert line["ratio"]["median"] > 0
+    assert {"device", "versions", "command", "git_commit"} <= line.keys()
+
+
+def test_both_sides_of_a_step_do_the_batch_that_is_printed(lines, tiny_rounds):
+    step_cost.measure(TINY, ("dense",), rounds=1)
+    found = lines()
+    assert [line["name"] for line in found] == ["dense one path", "all blocks"]
+    for line in found:
+        # Three tasks, four examples of each.
+        assert_fields(line, "step_cost", {"batch": 12, "num_tasks": 3, "routing": "even"})
+        seconds = line["milliseconds"]["median"] / 1000
+        assert line["examples_per_second"] == pytest.approx(12 / seconds, rel=0.01)
+
+
+def test_only_the_blocks_differ_where_more_blocks_are_compared():
+    few = step_cost.Setting(10, 128, 1024, num_tasks=16)
+    many = few._replace(num_blocks=160)
+    assert (few.tasks, few.examples) == (many.tasks, many.examples) == (16, 1024)
+    assert step_cost.Setting(10, 128, 1024).examples == 1020
+    assert step_cost.Setting(160, 128, 256).tasks == 64
+
+
+@pytest.mark.parametrize(("routing", "used"), [("one_each", [0, 1, 2]), ("one_block", [0])])
+def test_certain_policies_stay_so_and_use_their_blocks(routing, used):
+    setting = TINY._replace(num_blocks=4, num_tasks=3, routing=routing)
+    run = step_cost.routed(setting, "grouped")
+    before, after = (jax.device_get(run(steps)[0]) for steps in (0, 3))
+    table = after.pop("router")["policy"]["table"]
+    np.testing.assert_array_equal(table, step_cost.table_of(setting))
+    assert table.argmax(-1)[:, 0].tolist() == ([0, 1, 2] if routing == "one_each" else [0, 0, 0])
+    del before["router"]
+    moved = [
+        np.any(a != b, axis=tuple(range(1, a.ndim)))
+        for a, b in zip(jax.tree.leaves(before), jax.tree.leaves(after), strict=True)
+    ]
+    assert np.flatnonzero(np.any(moved, axis=0)).tolist() == used
+
+
+def test_strategies_are_named(monkeypatch, capsys):
+    asked = []
+    monkeypatch.setattr(step_cost, "measure", lambda setting, names, rounds: asked.append(names))
+    step_cost.main(["--quick", "--strategies=dense,ragged"])
+    step_cost.main(["--quick"])
+    assert asked == [["dense", "ragged"], ("auto",)]
+    with pytest.raises(SystemExit):
+        step_cost.main(["--strategies=auto,gather"])
+    assert "'gather' is none of auto, dense, grouped, ragged" in capsys.readouterr().err
+
+
+def test_parts_that_go_through_a_bank_print_its_bytes(lines, tiny_rounds):
+    step_parts.main(["--num_blocks=3", "--width=8", "--batch=12", "--rounds=1"])
+    found = {line["name"]: line for line in lines()}
+    for line in found.values():
+        assert_fields(line, "step_parts", {"num_blocks": 3, "width": 8, "batch": 12})
+    streaming = {name for name, line in found.items() if "gigabytes_per_second" in line}
+    assert streaming == set(step_parts._STREAMED)
+    copied = found["copy a bank"]
+    # 3 blocks of 8 x 8 numbers of 4 bytes, read and written.
+    speed = 1536e-9 / (copied["milliseconds"]["median"] / 1000)
+    assert copied["gigabytes_per_second"]["median"] == pytest.approx(speed, rel=0.01)
+
+
+def test_the_wait_for_the_first_step_is_printed_by_part(lines, monkeypatch):
+    def process(*arguments, status=0, **environment):
+        for flag in arguments:
+            if flag.startswith("--workdir="):
+                workdir = Path(flag.removeprefix("--workdir="))
+                workdir.mkdir()
+                seconds = {"compile": 2.0, "first_step": 3.0}
+                (workdir / "results.json").write_text(json.dumps({"seconds": seconds}))
+        return 4000.0
+
+    monkeypatch.setattr(start_up, "_python", process)
+    start_up.main(["--quick"])
+    found = {line["name"]: line for line in lines()}
+    for line in found.values():
+        assert_fields(line, "start_up", {"experiment": "mnist_mtl:digits"})
+    assert found["compilation, cold cache"]["milliseconds"]["median"] == 2000
+    assert found["to the first step, warm cache"]["ratio"]["median"] == 0.75
+
+
+def test_a_process_that_ends_otherwise_than_asked_stops_the_benchmark():
+    assert start_up._python("-c", "raise SystemExit(3)", status=3) > 0
+    with pytest.raises(SystemExit, match="ended with 3"):
+        start_up._python("-c", "raise SystemExit(3)")
+
+
+def test_a_side_of_the_routers_trains(monkeypatch):
+    for name, value in {"TASKS": 2, "EXAMPLES": 2, "POOL": 4}.items():
+        monkeypatch.setattr(routers_cost, name, value)
+    config = dict(routers_cost.configs(routed_part=True))[routers_cost.REFERENCE]
+    config.model.depth, config.model.width = 2, 8
+    state, *_ = routers_cost.stepping(config, (2, 4, 1))(1)
+    assert int(state.step) == 1

@@ -226,6 +226,15 @@ def test_a_wrong_type_is_told_with_what_is_allowed(name, value, advice):
             "to auto",
         ),
         (
+            {
+                "dispatch__strategy": "ragged",
+                "model__block": "conv",
+                "model__encoder": "stem",
+            },
+            "dispatch.strategy = 'ragged' and model.block = 'conv' clash: only dense blocks have a "
+            "ragged product; set dispatch.strategy to auto or model.block to dense",
+        ),
+        (
             {"model__name": "cross_stitch", "router__policy": "fixed"},
             "model.name = 'cross_stitch' and router.policy = 'fixed' clash: only a routing network "
             "has routes that can be fixed; set router.policy to tabular, which this model does not "
@@ -308,8 +317,8 @@ def test_a_wrong_type_is_told_with_what_is_allowed(name, value, advice):
         (
             {"router__rule": "q_learning", "router__epsilon": 0.0},
             "router.rule = 'q_learning' and router.epsilon = 0.0 and router.epsilon_end = None and "
-            "router.temperature = None and router.temperature_end = None clash: always taking the best "
-            "action never learns the others; set router.epsilon or router.temperature above 0",
+            "router.temperature = None and router.temperature_end = None clash: always taking the "
+            "best action never learns the others; set router.epsilon or router.temperature above 0",
         ),
         (
             {"router__exploration_schedule": "geometric", "router__epsilon_end": 0.1},

@@ -167,9 +167,13 @@ def test_a_sweep_whose_cells_all_fail_says_so(tmp_path, capsys):
     assert [cell["status"] for cell in cells_of(tmp_path)] == ["failed"] * 4
 
 
-def test_workers_train_the_static_list_side_by_side(tmp_path, capsys):
+def test_workers_train_the_static_list_side_by_side(tmp_path, monkeypatch, capsys):
     workdir = tmp_path / "sweep"
+    monkeypatch.setenv("XLA_PYTHON_CLIENT_PREALLOCATE", "true")  # so that it is as before, later
+    monkeypatch.delenv("XLA_PYTHON_CLIENT_PREALLOCATE")
     assert start(workdir, *TINY, *AGENTS, "--sweep_workers=2") == 0
+    # An accelerator's memory is left to the workers.
+    assert os.environ["XLA_PYTHON_CLIENT_PREALLOCATE"] == "false"
     output = capsys.readouterr().out
     assert "The sweep has 4 cells in 2 programs:" in output
     assert "programs: 2 ended, 0 at work, 0 waiting" in output

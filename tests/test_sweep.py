@@ -1,7 +1,8 @@
 """Whole sweeps from the command line: what they write, resume, spread over processes and refuse.
 
-A cell is what its own run gives, bit for bit on CPU (`test_a_cell_is_what_its_command_gives...`):
-that final accuracies agree within two standard errors over 5 seeds follows from it.
+`test_a_cell_is_what_its_command_gives_when_it_is_run_alone` asks for equal bits on CPU. Where it
+passes, final accuracies that agree within two standard errors over 5 seeds follow from it, so there
+is no test of those.
 """
 
 import io

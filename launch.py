@@ -7,6 +7,7 @@ import time
 
 _STARTED = time.monotonic()  # before the imports, which count as start-up
 
+import os  # noqa: E402
 import signal  # noqa: E402
 import sys  # noqa: E402
 from collections.abc import Sequence  # noqa: E402
@@ -32,6 +33,9 @@ def main(argv: Sequence[str]) -> int:
                 print("\n".join(command.sweep.commands(command.launch, command.workdir.path)))
                 return 0
             stops.resumable = command.mode == "train"
+            if command.sweep is not None and command.sweep.workers is not None:
+                # This process only plans: an accelerator's memory is for its workers.
+                os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
             with command.settled_workdir():
                 # Only now: it imports JAX, which takes longer than any answer above.
                 if command.sweep is None:
@@ -47,6 +51,6 @@ def main(argv: Sequence[str]) -> int:
 
 if __name__ == "__main__":
     status = main(sys.argv)
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR2):
         signal.signal(number, signal.SIG_IGN)  # all is done; Python only tidies up
     sys.exit(status)

@@ -86,7 +86,8 @@ def parse(argv: Sequence[str]) -> Command:
     given = config_lib.flatten(config)
     _apply_overrides(config, [argv[0], *rest], known=[*settings, "help"])
     config.sweep = axes.merged(settings.sweep or (), onto=config.sweep)
-    config_lib.validate(config)
+    if not config.sweep:  # else each cell is checked, and nothing trains what they start from
+        config_lib.validate(config)
     workdir = workdir or Workdir(Path("runs") / config.experiment)
     return Command(
         (argv[0], *([] if source is None else [f"--config={source}"])),
@@ -166,6 +167,13 @@ def _define_sweep_flags(values: flags.FlagValues) -> None:
         "time limit of such a job, which goes on in a new one",
         flag_values=values,
     )
+    flags.DEFINE_integer("slurm.gpus", 0, "GPUs of each such job", flag_values=values)
+    flags.DEFINE_integer(
+        "slurm.cpus",
+        None,
+        "cores of each such job (default: as many as the cluster gives)",
+        flag_values=values,
+    )
 
 
 def _parse_settings(argv: Sequence[str]) -> tuple[flags.FlagValues, list[str]]:
@@ -184,11 +192,11 @@ def _read_sweep(
     settings: flags.FlagValues, config: ml_collections.ConfigDict, given: dict[str, Any]
 ) -> Sweep | None:
     """The sweep that is asked for, every cell checked."""
-    partition = settings["slurm.partition"].value
+    slurm = _read_slurm(settings)
     asked = {
         "--sweep_print": settings.sweep_print,
         "--sweep_workers": settings.sweep_workers is not None,
-        "--slurm.partition": partition is not None,
+        "--slurm.partition": slurm is not None,
     }
     named = [name for name, is_asked in asked.items() if is_asked]
     if not config.sweep:
@@ -196,19 +204,43 @@ def _read_sweep(
             raise UserError(f"{named[0]} needs a grid: name its axes with --sweep=FIELD=VALUES.")
         return None
     if settings.mode != "train":
-        raise UserError(
-            f"--sweep with --mode={settings.mode}: a sweep evaluates every cell itself, in "
-            "sweep.json; --config.sweep= empties the grid."
-        )
+        _require_no_training(settings, named)
     if len(named) > 1:
         raise UserError(f"{' and '.join(named)} exclude each other: name one.")
     if settings.sweep_workers is not None and settings.sweep_workers < 1:
         raise UserError(f"--sweep_workers={settings.sweep_workers}: name an integer >= 1.")
-    slurm = None if partition is None else Slurm(partition, settings["slurm.minutes"].value)
     if slurm is not None:
         require_slurm()
     cells = make_cells(config, axes.parse_axes([config.sweep]))
     return Sweep(tuple(cells), given, settings.sweep_print, settings.sweep_workers, slurm)
+
+
+def _require_no_training(settings: flags.FlagValues, named: Sequence[str]) -> None:
+    """Raises UserError if an evaluation is asked for with flags of a sweep that trains."""
+    if settings.sweep:
+        raise UserError(
+            f"--sweep with --mode={settings.mode}: a sweep evaluates every cell itself, in "
+            "sweep.json; --config.sweep= empties the grid."
+        )
+    if settings.sweep_workers is not None or "--slurm.partition" in named:
+        raise UserError(f"{named[-1]} with --mode={settings.mode}: only training has programs.")
+
+
+def _read_slurm(settings: flags.FlagValues) -> Slurm | None:
+    """Where jobs are to be submitted; None where they are not."""
+    flag = {name: settings[f"slurm.{name}"] for name in ("partition", "minutes", "gpus", "cpus")}
+    if flag["partition"].value is None:
+        for name, one in flag.items():
+            if one.present:
+                raise UserError(f"--slurm.{name} needs --slurm.partition=NAME.")
+        return None
+    if not flag["partition"].value:
+        raise UserError("--slurm.partition is empty; name a partition of the cluster.")
+    for name, least in (("minutes", 1), ("gpus", 0), ("cpus", 1)):
+        value = flag[name].value
+        if value is not None and value < least:
+            raise UserError(f"--slurm.{name}={value}: name an integer >= {least}.")
+    return Slurm(**{name: one.value for name, one in flag.items()})
 
 
 def _given_workdir(settings: flags.FlagValues) -> Workdir | None:

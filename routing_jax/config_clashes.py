@@ -77,6 +77,12 @@ _MODEL = (
         "gather applies one block per task; set router.decision_per to task "
         "or dispatch.strategy to auto",
     ),
+    Clash(
+        ("dispatch.strategy", "model.block"),
+        lambda strategy, block: strategy == "ragged" and block == "conv",
+        "only dense blocks have a ragged product; set dispatch.strategy to auto or model.block to "
+        "dense",
+    ),
 )
 
 _BASELINES = (

@@ -86,6 +86,11 @@ class Workdir:
         return self.path / "sweep.json"
 
     @property
+    def sweep_table_path(self) -> Path:
+        """The same over seeds, as a table of plain text."""
+        return self.path / "sweep.txt"
+
+    @property
     def lock_path(self) -> Path:
         """There while a process trains; holds its number."""
         return self.path / ".lock"
@@ -198,6 +203,7 @@ class Workdir:
             self.programs_dir,
             self.jobs_dir,
             self.sweep_path,
+            self.sweep_table_path,
         ]
 
     def _remove_leftovers(self) -> None:

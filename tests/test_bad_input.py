@@ -350,6 +350,39 @@ WRONG_INPUTS = {
         [CONFIG, "--sweep=rho=0,1", "--sweep_workers=2", "--sweep_print"],
         "--sweep_print and --sweep_workers exclude each other: name one.",
     ),
+    "workers that evaluate": (
+        ["--mode=evaluate", CONFIG, "--config.sweep=rho=0,1", "--sweep_workers=2"],
+        "--sweep_workers with --mode=evaluate: only training has programs.",
+    ),
+    "a table of routes as an axis": (
+        [CONFIG, "--sweep=router.routes=own,0-0 0-1"],
+        "--sweep=router.routes=own,0-0 0-1: a table of routes holds spaces, which separate axes, "
+        "and cannot be swept; start a run for each table.",
+    ),
+    "a job without a partition": (
+        [CONFIG, "--sweep=rho=0,1", "--slurm.minutes=30"],
+        "--slurm.minutes needs --slurm.partition=NAME.",
+    ),
+    "GPUs without a partition": (
+        [CONFIG, "--sweep=rho=0,1", "--slurm.gpus=1"],
+        "--slurm.gpus needs --slurm.partition=NAME.",
+    ),
+    "an empty partition": (
+        [CONFIG, "--sweep=rho=0,1", "--slurm.partition="],
+        "--slurm.partition is empty; name a partition of the cluster.",
+    ),
+    "a job of no time": (
+        [CONFIG, "--sweep=rho=0,1", "--slurm.partition=gpu", "--slurm.minutes=0"],
+        "--slurm.minutes=0: name an integer >= 1.",
+    ),
+    "a job of less than no GPU": (
+        [CONFIG, "--sweep=rho=0,1", "--slurm.partition=gpu", "--slurm.gpus=-1"],
+        "--slurm.gpus=-1: name an integer >= 0.",
+    ),
+    "a job without cores": (
+        [CONFIG, "--sweep=rho=0,1", "--slurm.partition=gpu", "--slurm.cpus=0"],
+        "--slurm.cpus=0: name an integer >= 1.",
+    ),
     "an empty work directory": (
         [CONFIG, "--workdir="],
         "--workdir is empty; name a directory.",

@@ -226,6 +226,15 @@ def test_a_wrong_type_is_told_with_what_is_allowed(name, value, advice):
             "to auto",
         ),
         (
+            {
+                "dispatch__strategy": "ragged",
+                "model__block": "conv",
+                "model__encoder": "stem",
+            },
+            "dispatch.strategy = 'ragged' and model.block = 'conv' clash: only dense blocks have a "
+            "ragged product; set dispatch.strategy to auto or model.block to dense",
+        ),
+        (
             {"model__name": "cross_stitch", "router__policy": "fixed"},
             "model.name = 'cross_stitch' and router.policy = 'fixed' clash: only a routing network "
             "has routes that can be fixed; set router.policy to tabular, which this model does not "

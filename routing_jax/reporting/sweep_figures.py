@@ -126,7 +126,7 @@ def _draw_curve(axes: Axes, row: Row, metric: str, index: int, label: str) -> No
     curves = [cell["results"]["curve"][0] for cell in row.cells]
     steps = [entry["step"] for entry in curves[0]]
     found = [[entry[f"test_{metric}"] for entry in curve] for curve in curves]
-    values = scale(metric)[0] * np.array(found)
+    values = scale(metric)[0] * np.array(found, np.float64)  # None, not finite, becomes NaN
     mean = values.mean(axis=0)
     error = np.array([standard_error(column) or 0.0 for column in values.T.tolist()])
     look = line_look(index)

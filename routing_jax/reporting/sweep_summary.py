@@ -1,19 +1,23 @@
 """What a sweep found: cells that differ only in their seed, summarised and sorted."""
 
+import io
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import inf, sqrt
+from math import isfinite, nan, sqrt
 from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
 
+from rich.console import Console
 from rich.table import Table
 
 from routing_jax.errors import UserError
 from routing_jax.reporting.formats import heading, higher_is_better, measured, with_error
 
 SEED = "training.seed"
+_WIDEST = 1000
+"""Columns of a table in a file, which nothing has to fit."""
 
 Cell = dict[str, Any]
 """As in sweep.json: index, name, settings, command, status, failed_step, results."""
@@ -64,10 +68,14 @@ def summarise(cells: Sequence[Cell]) -> list[Row]:
     return sorted(rows, key=_rank)
 
 
-def _rank(row: Row) -> float:
-    for metric, mean in row.means.items():
-        return -mean if higher_is_better(metric) else mean
-    return inf
+def _rank(row: Row) -> tuple[int, float]:
+    """Means first, then those that are not finite, then settings of which no cell finished."""
+    if not row.means:
+        return 2, 0.0
+    metric, mean = next(iter(row.means.items()))
+    if not isfinite(mean):
+        return 1, 0.0
+    return 0, -mean if higher_is_better(metric) else mean
 
 
 def sweep_table(rows: Sequence[Row], cells: Sequence[Cell]) -> Table:
@@ -91,6 +99,13 @@ def sweep_table(rows: Sequence[Row], cells: Sequence[Cell]) -> Table:
     return table
 
 
+def table_text(rows: Sequence[Row], cells: Sequence[Cell]) -> str:
+    """The table as plain text, as wide as it has to be."""
+    written = io.StringIO()
+    Console(file=written, width=_WIDEST, color_system=None).print(sweep_table(rows, cells))
+    return "".join(f"{line.rstrip()}\n" for line in written.getvalue().splitlines())
+
+
 def title_of(cells: Sequence[Cell]) -> str:
     """Such as "mnist_mtl on digits, 10 tasks, 8 seeds"."""
     about = merged_results(cells)
@@ -106,7 +121,9 @@ def merged_results(cells: Sequence[Cell]) -> dict[str, Any] | None:
 
 
 def standard_error(numbers: Sequence[float]) -> float | None:
-    """Of the mean of independent numbers; None for a single one."""
+    """Of the mean of independent numbers; None for a single one, NaN where one is not finite."""
+    if not all(map(isfinite, numbers)):
+        return nan if len(numbers) > 1 else None
     return stdev(numbers) / sqrt(len(numbers)) if len(numbers) > 1 else None
 
 
@@ -118,7 +135,8 @@ def _row(cells: Sequence[Cell]) -> Row:
     finished = [cell for cell in cells if cell["results"] is not None]
     tests = [cell["results"]["test"] for cell in finished]
     values = {
-        metric: [test[metric]["mean"] for test in tests] for metric in (tests[0] if tests else ())
+        metric: [_number(test[metric]["mean"]) for test in tests]
+        for metric in (tests[0] if tests else ())
     }
     return Row(
         settings=_without_seed(cells[0]),
@@ -127,6 +145,11 @@ def _row(cells: Sequence[Cell]) -> Row:
         means={metric: fmean(numbers) for metric, numbers in values.items()},
         errors={metric: standard_error(numbers) for metric, numbers in values.items()},
     )
+
+
+def _number(stored: float | None) -> float:
+    """JSON has no word for a number that is not finite: it is stored as null."""
+    return nan if stored is None else stored
 
 
 def _value(row: Row, metric: str) -> str:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import difflib
+import itertools
 from collections.abc import Sequence
 from typing import Any
 
@@ -88,7 +89,14 @@ def _parts(text: str) -> list[str]:
     """The single axes of a text; spaces around commas and equals signs separate nothing."""
     for sign in ",=":
         text = sign.join(part.strip() for part in text.split(sign))
-    return text.split()
+    parts = text.split()
+    for axis, behind in itertools.pairwise(parts):
+        if axis.startswith("router.routes=") and "=" not in behind:
+            raise UserError(
+                f"--sweep={axis} {behind}: a table of routes holds spaces, which separate axes, "
+                "and cannot be swept; start a run for each table."
+            )
+    return parts
 
 
 def _unknown_field(name: str) -> str:

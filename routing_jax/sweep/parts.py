@@ -2,11 +2,14 @@
 
 import json
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import ml_collections
+
+from routing_jax import config as config_lib
 from routing_jax import files
 from routing_jax.cli import Command
 from routing_jax.data import loading
@@ -18,7 +21,7 @@ from routing_jax.sweep.commands import cell_command
 from routing_jax.sweep.plan import Cell, Group, group_cells, make_cells
 from routing_jax.training import loop, memory
 from routing_jax.training.run import make_run
-from routing_jax.workdir import Workdir
+from routing_jax.workdir import FIELDS_WITHOUT_EFFECT, Workdir
 
 _MEMORY_SHARE = 0.5
 """Of the memory available, what the estimates may take together; they are lower bounds."""
@@ -83,10 +86,44 @@ def plan_parts(command: Command, *, say: loading.Say) -> list[Part]:
     return _read(root, sweep.cells)
 
 
-def read_parts(root: Workdir) -> list[Part]:
-    """The programs of a sweep that was planned in this work directory."""
-    config = root.read_config()
+def read_parts(root: Workdir, settings: Mapping[str, Any]) -> list[Part]:
+    """The programs of a sweep that was planned in this work directory.
+
+    Args:
+      root: of the sweep.
+      settings: values of this start, by dotted name, for fields that do not decide about results;
+        see `settings_of_start`.
+    """
+    stored = config_lib.flatten(root.read_config())
+    config = config_lib.from_values(stored | dict(settings))
     return _read(root, make_cells(config, parse_axes([config.sweep])))
+
+
+def settings_of_start(config: ml_collections.ConfigDict) -> dict[str, Any]:
+    """The values that may be others than at the first start, such as where the data lie."""
+    values = config_lib.flatten(config)
+    return {field: values[field] for field in FIELDS_WITHOUT_EFFECT}
+
+
+def side_by_side(parts: Sequence[Part], workers: int) -> int:
+    """How many programs may be trained at once, so that any of them fit into memory together.
+
+    The plan sees to it for as many workers as the first start has; a later one may have more.
+
+    Args:
+      parts: the programs.
+      workers: how many are asked for.
+
+    Returns:
+      In 1 .. workers.
+    """
+    available = memory.available_bytes()
+    if available is None:
+        return workers
+    largest = sorted((part.needed for part in parts if part.outcomes is None), reverse=True)
+    while workers > 1 and sum(largest[:workers]) > _MEMORY_SHARE * available:
+        workers -= 1
+    return workers
 
 
 def plan_lines(parts: Sequence[Part]) -> list[str]:

@@ -7,6 +7,7 @@ one compiled program.
 import copy
 import dataclasses
 import functools
+import hashlib
 import itertools
 import math
 import re
@@ -19,6 +20,9 @@ from routing_jax import config as config_lib
 from routing_jax.config_fields import TRACED
 from routing_jax.errors import ConfigError, UserError
 from routing_jax.sweep.axes import MOST_CELLS, Axis, short_name
+
+_LONGEST_NAME = 200
+"""Of a cell in the name of a folder; file systems allow 255 bytes in all."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,8 +46,12 @@ class Cell:
 
     @property
     def folder(self) -> str:
-        """The name of a work directory for the cell's own run."""
-        return f"{self.index:03d}-{re.sub('[^A-Za-z0-9_.,=-]', '_', self.name)}"
+        """The name of a work directory for the cell's own run, in ASCII."""
+        name = re.sub("[^A-Za-z0-9_.,=-]", "_", self.name)
+        if len(name) > _LONGEST_NAME:
+            digest = hashlib.sha256(self.name.encode()).hexdigest()[:8]
+            name = f"{name[:_LONGEST_NAME]}-{digest}"
+        return f"{self.index:03d}-{name}"
 
     @functools.cached_property
     def config(self) -> ml_collections.ConfigDict:

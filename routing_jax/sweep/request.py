@@ -14,10 +14,19 @@ from routing_jax.sweep.plan import Cell
 
 @dataclasses.dataclass(frozen=True)
 class Slurm:
-    """Where and for how long jobs run."""
+    """Where jobs run, and what each asks for.
+
+    Attributes:
+        partition: Of the cluster.
+        minutes: Time limit.
+        gpus: Number of GPUs.
+        cpus: Number of cores; None leaves it to the cluster.
+    """
 
     partition: str
     minutes: int
+    gpus: int
+    cpus: int | None
 
 
 @dataclasses.dataclass(frozen=True)

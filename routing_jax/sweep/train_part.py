@@ -33,11 +33,12 @@ Outcome = dict[str, Any]
 """A cell in sweep.json: index, name, settings, command, status, failed_step, results."""
 
 
-def train_part(part: Part, *, console: Console, stops: Stops, started: float) -> bool:
+def train_part(part: Part, *, about: str, console: Console, stops: Stops, started: float) -> bool:
     """Trains the cells of a program, from the newest checkpoint if there is one.
 
     Args:
       part: the program; nothing is done if it is finished.
+      about: what to show of the sweep besides this program's training.
       console: where to show the training.
       stops: the answers to signals.
       started: when the command began, as `time.monotonic()` tells it.
@@ -57,7 +58,13 @@ def train_part(part: Part, *, console: Console, stops: Stops, started: float) ->
         checkpoints = Checkpoints(part.workdir.checkpoint_dir, dataset=tasks.name)
         with told_by_path(checkpoints):
             outcomes = _train(
-                part, runs, checkpoints, console=console, stops=stops, started=started
+                part,
+                together(runs, about=about),
+                runs,
+                checkpoints,
+                console=console,
+                stops=stops,
+                started=started,
             )
             if outcomes is None:
                 return False
@@ -67,6 +74,7 @@ def train_part(part: Part, *, console: Console, stops: Stops, started: float) ->
 
 def _train(
     part: Part,
+    run: CellsRun,
     runs: Sequence[loop.Run],
     checkpoints: Checkpoints,
     *,
@@ -75,7 +83,6 @@ def _train(
     started: float,
 ) -> list[Outcome] | None:
     """The outcomes of all cells; None if training was stopped."""
-    run = together(runs, about=part.title)
     state, elapsed, done = resume(run, checkpoints, say=partial(say, console))
     stopwatch = Stopwatch(started, elapsed)
     with (

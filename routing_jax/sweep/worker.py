@@ -1,6 +1,7 @@
 """Trains one program of a planned sweep in a process of its own.
 
-    python -m routing_jax.sweep.worker WORKDIR NUMBER [--cpus=0,1] [--while_parent_lives]
+    python -m routing_jax.sweep.worker WORKDIR NUMBER [--settings={...}] [--cpus=0,1]
+        [--while_parent_lives]
 
 A part of `launch.py --sweep_workers` and `--slurm.partition`; not meant to be typed.
 """
@@ -10,6 +11,7 @@ import time
 _STARTED = time.monotonic()  # before the imports, which count as start-up
 
 import argparse  # noqa: E402
+import json  # noqa: E402
 import os  # noqa: E402
 import signal  # noqa: E402
 import sys  # noqa: E402
@@ -27,6 +29,7 @@ def main() -> int:
     parser.add_argument("workdir", type=Path, help="of the sweep")
     parser.add_argument("number", type=int, help="of the program, counted from 0")
     parser.add_argument("--cpus", help="cores to run on; all that are allowed if not named")
+    parser.add_argument("--settings", type=json.loads, default={}, help="see `read_parts`")
     parser.add_argument("--while_parent_lives", action="store_true", help="stop with the parent")
     options = parser.parse_args()
     if options.cpus and hasattr(os, "sched_setaffinity"):
@@ -53,9 +56,10 @@ def _train(root: Workdir, options: argparse.Namespace, stops: Stops) -> int:
     from routing_jax.training.quiet import quiet_libraries
 
     with quiet_libraries():
-        parts = read_parts(root)
+        parts = read_parts(root, options.settings)
         part = parts[options.number]
-        if not train_part(part, console=Console(), stops=stops, started=_STARTED):
+        console = Console()
+        if not train_part(part, about=part.title, console=console, stops=stops, started=_STARTED):
             return stops.exit_status
         if not options.while_parent_lives:
             collect(parts, root)  # nobody waits for the jobs of a cluster: the last one does it
@@ -70,6 +74,6 @@ def _stop_with_parent() -> None:
 
 if __name__ == "__main__":
     status = main()
-    for received in (signal.SIGTERM, signal.SIGINT):
+    for received in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR2):
         signal.signal(received, signal.SIG_IGN)  # all is done; Python only tidies up
     sys.exit(status)

@@ -2,11 +2,14 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -23,6 +26,8 @@ from routing_jax.training.stopping import Stops
 from routing_jax.workdir import Workdir
 
 _SECONDS_BETWEEN_LOOKS = 0.2
+_ACCELERATOR_MEMORY = 0.9
+"""Share of an accelerator's memory that all workers get together."""
 
 
 @dataclass(frozen=True)
@@ -35,12 +40,26 @@ class _Worker:
 
 
 def train_in_workers(
-    parts: Sequence[Part], root: Workdir, *, workers: int, console: Console, stops: Stops
+    parts: Sequence[Part],
+    root: Workdir,
+    settings: Mapping[str, Any],
+    *,
+    workers: int,
+    console: Console,
+    stops: Stops,
 ) -> bool:
     """Trains all programs, at most `workers` at a time, each on its share of the cores.
 
     What a process prints goes to `log.txt` in the folder of its program. The processes end with
     this one, however it ends, and save what they have.
+
+    Args:
+      parts: the programs; those that are finished are left alone.
+      root: work directory of the sweep.
+      settings: see `read_parts`.
+      workers: processes at most.
+      console: where to show them.
+      stops: the answers to signals.
 
     Returns:
       Whether all are finished; else a stop was asked for.
@@ -49,7 +68,8 @@ def train_in_workers(
       RunError: programs failed; the others were trained to their end.
     """
     waiting = [part for part in parts if part.outcomes is None]
-    shares = cpu_shares(workers)
+    shares, environment = cpu_shares(workers), worker_environment(workers)
+    start = partial(_start, settings=settings, environment=environment)
     running: list[_Worker] = []
     failed: list[_Worker] = []
     view = _View(console, parts)
@@ -59,7 +79,7 @@ def train_in_workers(
             free = [slot for slot in range(workers) if slot not in taken]
             if stops.received is None:
                 for slot, part in zip(free, list(waiting), strict=False):
-                    running.append(_start(part, root, slot, shares[slot]))
+                    running.append(start(part, root, slot, cpus=shares[slot]))
                     waiting.remove(part)
             else:
                 for worker in running:
@@ -67,13 +87,19 @@ def train_in_workers(
             ended = [worker for worker in running if worker.process.poll() is not None]
             for worker in ended:
                 worker.process.stdin.close()
-            failed += [worker for worker in ended if worker.process.returncode]
+            failed += [worker for worker in ended if _has_failed(worker, stops)]
             running = [worker for worker in running if worker not in ended]
             view.show(running=len(running), waiting=len(waiting))
             time.sleep(_SECONDS_BETWEEN_LOOKS)
     if failed:
         raise RunError("\n".join(_failure(worker) for worker in failed))
     return all(part.outcomes is not None for part in parts)
+
+
+def worker_command(root: Path, number: int, settings: Mapping[str, Any]) -> list[str]:
+    """The command that trains one program; for `settings` see `read_parts`."""
+    options = [str(root), str(number), f"--settings={json.dumps(settings)}"]
+    return [sys.executable, "-m", "routing_jax.sweep.worker", *options]
 
 
 def cpu_shares(workers: int) -> list[list[int]]:
@@ -85,9 +111,23 @@ def cpu_shares(workers: int) -> list[list[int]]:
     return [[cores[(slot * each + i) % len(cores)] for i in range(each)] for slot in range(workers)]
 
 
-def _start(part: Part, root: Workdir, slot: int, cpus: Sequence[int]) -> _Worker:
+def worker_environment(workers: int) -> dict[str, str]:
+    """The environment of each worker: an accelerator's memory is shared like the cores."""
+    share = _ACCELERATOR_MEMORY / workers
+    return os.environ | {"XLA_PYTHON_CLIENT_MEM_FRACTION": f"{share:.4f}"}
+
+
+def _start(
+    part: Part,
+    root: Workdir,
+    slot: int,
+    *,
+    cpus: Sequence[int],
+    settings: Mapping[str, Any],
+    environment: Mapping[str, str],
+) -> _Worker:
     part.workdir.path.mkdir(parents=True, exist_ok=True)
-    command = [sys.executable, "-m", "routing_jax.sweep.worker", str(root.path), str(part.number)]
+    command = worker_command(root.path, part.number, settings)
     command += ["--while_parent_lives", *([f"--cpus={','.join(map(str, cpus))}"] if cpus else [])]
     with (part.workdir.path / "log.txt").open("ab") as log:
         process = subprocess.Popen(
@@ -95,16 +135,32 @@ def _start(part: Part, root: Workdir, slot: int, cpus: Sequence[int]) -> _Worker
             stdin=subprocess.PIPE,
             stdout=log,
             stderr=subprocess.STDOUT,
+            env=environment,
             start_new_session=True,  # so that Ctrl-C reaches this process alone
         )
     return _Worker(part, slot, process)
 
 
+def _has_failed(worker: _Worker, stops: Stops) -> bool:
+    """Whether a process that ended did not finish, though it was not asked to stop from here."""
+    unasked = stops.received is None and worker.part.outcomes is None
+    return worker.process.returncode != 0 or unasked
+
+
 def _failure(worker: _Worker) -> str:
     log = worker.part.workdir.path / "log.txt"
+    return f"{worker.part.title or 'The program'} failed: {_reason(worker, log)} ({log})"
+
+
+def _reason(worker: _Worker, log: Path) -> str:
+    status = worker.process.returncode
+    if status < 0:
+        memory = ": out of memory?" if status == -signal.SIGKILL else ""
+        return f"its process was killed by signal {-status}{memory}"
+    if status == 0:
+        return "its process was stopped from outside; everything is saved, the same command goes on"
     lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
-    last = lines[-1] if lines else f"exit status {worker.process.returncode}"
-    return f"{worker.part.title or 'The program'} failed: {last} ({log})"
+    return lines[-1] if lines else f"exit status {status}"
 
 
 class _View:

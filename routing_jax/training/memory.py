@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import ml_collections
 
 from routing_jax.errors import UserError
 from routing_jax.models.factory import make_model
@@ -52,12 +53,18 @@ def glance(run: Run) -> Needed:
     """What the data, and of the state policies and biases alone need: told without a model."""
     config, tasks = run.program.config, run.tasks.num_tasks
     model, blocks = config.model, config.model.num_blocks or tasks
-    agents = 1 if config.router.agent == "single" else tasks
+    agents = _agents(config.router, tasks)
     if model.name != "routing_network" or config.router.policy == "fixed":
         blocks, agents = 1, 0  # no policy, and fixed routes may share all their blocks
     hidden_banks = model.depth - 1 if model.bank == "per_depth" else 0
     numbers = blocks * (agents * model.depth + hidden_banks * model.width)
     return Needed(data=_bytes((run.tasks.train, run.tasks.test)), state=4 * numbers)
+
+
+def _agents(router: ml_collections.ConfigDict, tasks: int) -> int:
+    if router.agent == "dispatched":
+        return router.num_agents or tasks
+    return 1 if router.agent == "single" else tasks
 
 
 def estimate(run: Run) -> Needed:

@@ -1,5 +1,7 @@
 """How SIGTERM and SIGINT end a command: at once where nothing is lost, else after saving.
 
+SIGUSR2, which a cluster sends some time before a job's time is up, is answered like SIGTERM.
+
 A handler in Python runs only between two of its instructions, and a compilation or a segment is one
 instruction that may take long. Hence a thread that the system itself wakes for every signal.
 Imports no JAX, so that the signals of the slow imports are answered too.
@@ -12,9 +14,9 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
-_STATUS = {signal.SIGTERM: 143, signal.SIGINT: 130}
+_STATUS = {signal.SIGTERM: 143, signal.SIGUSR2: 140, signal.SIGINT: 130}
 """Exit status of a command that a signal ended half-way, by signal."""
-_STATUS_OF_RUN = {signal.SIGTERM: 0, signal.SIGINT: 130}
+_STATUS_OF_RUN = {signal.SIGTERM: 0, signal.SIGUSR2: 0, signal.SIGINT: 130}
 """Exit status of a run that can be resumed: being asked to stop is not a failure."""
 _SHOW_CURSOR = "\x1b[?25h\n"
 
@@ -87,7 +89,7 @@ class Stops:
 
 @contextmanager
 def answer_signals() -> Iterator[Stops]:
-    """Answers SIGTERM and SIGINT during the block; only for the main thread."""
+    """Answers SIGTERM, SIGUSR2 and SIGINT during the block; only for the main thread."""
     stops = Stops()
     ours, systems = socket.socketpair()
     systems.setblocking(False)

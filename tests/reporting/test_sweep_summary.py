@@ -1,11 +1,18 @@
 """What a sweep found, over seeds: the table and the figures."""
 
+import math
+
 import pytest
 from rich.console import Console
 
 from routing_jax.errors import UserError
 from routing_jax.reporting.sweep_figures import draw_sweep
-from routing_jax.reporting.sweep_summary import read_sweep, summarise, sweep_table
+from routing_jax.reporting.sweep_summary import (
+    read_sweep,
+    summarise,
+    sweep_table,
+    table_text,
+)
 
 
 def cell(settings, accuracy, index=0):
@@ -80,6 +87,25 @@ def test_the_table():
         ["0.0", "2", "92.00 ± 2.00 %"],
         ["1.0", "0 + 1 failed", "-"],
     ]
+
+
+def test_a_metric_that_is_not_finite_ranks_behind_those_that_are(tmp_path):
+    # A finished cell whose test metric was NaN: JSON holds null in its place.
+    broken = [of(2.0, seed, 0.5) for seed in (0, 1)]
+    broken[1]["results"]["test"]["accuracy"]["mean"] = None
+    broken[1]["results"]["curve"][0][1]["test_accuracy"] = None
+    rows = summarise([*broken, *CELLS])
+    assert [row.settings["reward.rho"] for row in rows] == [0.3, 0.0, 2.0, 1.0]
+    assert math.isnan(rows[2].means["accuracy"])
+    assert "nan ± nan %" in table_text(rows, [*broken, *CELLS])
+    assert len(draw_sweep([*broken, *CELLS], tmp_path)) == 2
+
+
+def test_the_table_of_a_file_is_as_wide_as_it_has_to_be():
+    lines = table_text(summarise(CELLS), CELLS).splitlines()
+    assert lines[0] == "probe on digits, 1 task, 2 seeds"
+    assert lines == [line.rstrip() for line in lines]
+    assert max(map(len, lines)) < 80
 
 
 def test_a_table_of_seeds_alone_has_one_row():

@@ -48,6 +48,14 @@ def test_an_emptied_grid_is_a_single_run():
     assert parse(ABLATION, "--config.sweep=").sweep is None
 
 
+def test_the_configuration_that_cells_start_from_need_not_be_allowed():
+    # By itself it has the rule wpl, which has no approximator.
+    command = parse(
+        DIGITS, "--config.router.policy=approximator", "--sweep=router.rule=reinforce,q_learning"
+    )
+    assert [cell.config.router.rule for cell in command.sweep.cells] == ["reinforce", "q_learning"]
+
+
 @pytest.mark.parametrize("argument", [DIGITS, ABLATION])
 def test_a_printed_command_gives_the_configuration_of_its_cell(argument):
     command = parse(

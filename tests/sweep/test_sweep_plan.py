@@ -144,6 +144,15 @@ def test_a_grid_over_a_million_cells_is_refused():
         make_cells(base_config(), axes)
 
 
+def test_a_folder_has_a_name_that_file_systems_take():
+    axes = parse_axes(["experiment=" + ",".join(letter * 300 for letter in "ab"), "seed=0:2"])
+    folders = [cell.folder for cell in make_cells(base_config(), axes)]
+    assert {len(folder) for folder in folders} == {3 + 1 + 200 + 1 + 8}
+    assert folders[0].startswith("000-experiment=aaa")
+    # Cut names stay apart by their hash.
+    assert len({folder.partition("-")[2] for folder in folders}) == 4
+
+
 def test_the_traced_fields_are_the_arguments_of_a_program():
     from routing_jax.training.state import Hyperparams
 

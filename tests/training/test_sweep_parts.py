@@ -8,7 +8,13 @@ import pytest
 from routing_jax.config import flatten
 from routing_jax.errors import UserError
 from routing_jax.sweep.axes import parse_axes
-from routing_jax.sweep.parts import plan_lines, plan_parts
+from routing_jax.sweep.parts import (
+    plan_lines,
+    plan_parts,
+    read_parts,
+    settings_of_start,
+    side_by_side,
+)
 from routing_jax.sweep.plan import make_cells
 from routing_jax.training import memory
 from routing_jax.training.run import make_run
@@ -65,6 +71,45 @@ def test_workers_each_get_a_share(command):
     command.sweep.workers = 3
     # 8 cells for 3 workers: at most 3 a program, so each agent's four cells are halved.
     assert indices(plan_parts(command, say=print)) == [[0, 2], [4, 6], [1, 3], [5, 7]]
+
+
+def test_more_workers_than_fit_into_memory_take_turns(command, monkeypatch):
+    parts = plan_parts(command, say=print)
+    both = sum(part.needed for part in parts)
+    monkeypatch.setattr(memory, "available_bytes", lambda: 2 * both)
+    assert side_by_side(parts, 2) == 2
+    monkeypatch.setattr(memory, "available_bytes", lambda: 2 * both - 2)
+    assert side_by_side(parts, 2) == 1
+    # A finished program takes no memory.
+    parts[0].workdir.path.mkdir(parents=True)
+    parts[0].outcomes_path.write_text("[]")
+    assert side_by_side(parts, 2) == 2
+    monkeypatch.setattr(memory, "available_bytes", lambda: None)
+    assert side_by_side(parts, 5) == 5
+
+
+def test_a_later_start_may_read_the_data_elsewhere(command, tiny_config):
+    config = tiny_config()
+    config.sweep = "rho=0,0.1,0.3,1.0 router.agent=single,per_task"
+    command.workdir.claim(config)
+    plan_parts(command, say=print)
+    config.data.dir = "moved"
+    parts = read_parts(command.workdir, settings_of_start(config))
+    assert {cell.config.data.dir for part in parts for cell in part.cells} == {"moved"}
+    stored = read_parts(command.workdir, {})
+    assert {cell.config.data.dir for part in stored for cell in part.cells} != {"moved"}
+
+
+def test_a_dispatcher_counts_its_agents(tiny_config, digits):
+    def policies(**router):
+        fields = {f"router__{name}": value for name, value in router.items()}
+        config = tiny_config(router__rule="reinforce", model__num_blocks=1000, **fields)
+        return memory.glance(make_run(config, digits)).state
+
+    single, two = policies(agent="single"), policies(agent="dispatched", num_agents=2)
+    depth = tiny_config().model.depth
+    assert two - single == 4 * 1000 * depth  # float32 scores of one more agent
+    assert policies(agent="dispatched") - single == 9 * (two - single)  # one for each of 10 tasks
 
 
 def test_a_damaged_plan_is_told(command):

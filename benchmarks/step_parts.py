@@ -21,7 +21,6 @@ from benchmarks.timing import Run, interleaved, report
 from routing_jax import slots
 from routing_jax.routers.policies import TabularPolicy
 from routing_jax.routers.router import Router
-from routing_jax.side_by_side import apply_blocks
 from routing_jax.types import Exploration, Params
 
 _SMALL = 1e-9
@@ -84,7 +83,7 @@ def _products(setting: Setting) -> dict[str, Run]:
     bank = _normal(blocks, width, width)
 
     def products(bank: Params, x: jax.Array) -> jax.Array:
-        return apply_blocks(lambda kernel, rows: rows @ kernel, bank, x)
+        return jax.vmap(lambda kernel, rows: rows @ kernel)(bank, x)
 
     def to_inputs(_: jax.Array, gradient: jax.Array) -> jax.Array:
         return gradient + _SMALL * jax.vjp(lambda x: products(bank, x), x)[1](gradient)[0]

@@ -21,8 +21,7 @@ import jax
 import jax.numpy as jnp
 
 from routing_jax import slots
-from routing_jax.grouped import apply_to_slots
-from routing_jax.side_by_side import ApplyBlock, apply_blocks
+from routing_jax.grouped import ApplyBlock, apply_to_slots
 from routing_jax.types import Params
 
 ApplyRagged = Callable[[Params, jax.Array, jax.Array, jax.Array], jax.Array]
@@ -152,7 +151,7 @@ def _gather(stages: Sequence[Stage], x: jax.Array, actions: jax.Array) -> jax.Ar
         if _num_blocks(bank) == 1:  # one product for all tasks, and no copies of its weights
             out = _apply_one(stage.apply_block, _take_blocks(bank, 0), x)
         else:
-            out = apply_blocks(stage.apply_block, _take_blocks(bank, action), x)
+            out = jax.vmap(stage.apply_block)(_take_blocks(bank, action), x)
         x = _keep_passed(out, x, action, bank) if stage.may_pass else out
     return x
 

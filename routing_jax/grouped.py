@@ -9,9 +9,11 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
-from routing_jax.side_by_side import ApplyBlock, apply_blocks
 from routing_jax.slots import Slots
 from routing_jax.types import Params
+
+ApplyBlock = Callable[[Params, jax.Array], jax.Array]
+"""(parameters of one block, x [m, ...]) -> [m, ...]."""
 
 _TILE = 32
 """Guests that one turn of the loop takes, all of one block."""
@@ -34,7 +36,7 @@ def apply_to_slots(apply_block: ApplyBlock, bank: Params, x: jax.Array, slots: S
     crowds_fit = room >= slots.slot_of_example.size
 
     def residents(bank: Params, x: jax.Array) -> jax.Array:
-        out = apply_blocks(apply_block, bank, x.reshape(num_blocks, room, *x.shape[1:]))
+        out = jax.vmap(apply_block)(bank, x.reshape(num_blocks, room, *x.shape[1:]))
         return out.reshape(-1, *out.shape[2:])
 
     def forward(bank: Params, x: jax.Array, slots: Slots):

@@ -10,7 +10,6 @@ import jax.numpy as jnp
 
 from routing_jax import dispatch
 from routing_jax.models.network import MultiTaskNetwork, Routed
-from routing_jax.side_by_side import apply_blocks
 from routing_jax.types import Exploration
 
 OWN_SHARE = 0.9
@@ -58,7 +57,7 @@ class CrossStitchNetwork(MultiTaskNetwork):
         if self.mixes:
             x = dispatch.mix(self._all_columns(x), self.mixes[-1])
         bank = self.banks[self.bank_of_depth[-1]]
-        logits = apply_blocks(bank.apply_block, bank(x[0]), x)
+        logits = jax.vmap(bank.apply_block)(bank(x[0]), x)
         return Routed(logits.astype(jnp.float32), None, self._shares())
 
     def _all_columns(self, x: jax.Array) -> jax.Array:
@@ -70,7 +69,7 @@ class CrossStitchNetwork(MultiTaskNetwork):
                 mix = self.mixes[depth - 1].astype(columns.dtype)
                 columns = (mix @ columns.reshape(len(mix), -1)).reshape(columns.shape)
             bank = self.banks[index]
-            columns = apply_blocks(bank.apply_block, bank(columns[0]), columns)
+            columns = jax.vmap(bank.apply_block)(bank(columns[0]), columns)
         return columns.reshape(-1, *x.shape[:2], *columns.shape[2:])
 
     def _shares(self) -> jax.Array:

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from routing_jax.sweep.cells import CellsProgram, of_cell, stack_hyperparams
+from routing_jax.sweep.cells import CellsProgram, stack_hyperparams
 from routing_jax.training import loop
 from routing_jax.training.run import make_run
 from routing_jax.training.state import hyperparams
@@ -55,19 +55,10 @@ def cells_of(runs, digits, *, together):
     return Machine(cells, digits).advance(stack_hyperparams([run.hyper for run in runs]), 10)
 
 
-def test_cells_that_take_turns_equal_their_own_runs_bit_for_bit(singles, digits):
+@pytest.mark.parametrize("together", [1, 3, 4])
+def test_cells_equal_their_own_runs(singles, digits, together):
+    # One after the other; under one `vmap`; and in a group of three, with the fourth left over.
     runs, alone = singles
-    state, report = cells_of(runs, digits, together=1)
-    for cell, (own_state, own_report) in enumerate(alone):
-        chex.assert_trees_all_equal(state_of(state, cell), own_state)
-        chex.assert_trees_all_equal(of_cell(report, cell), own_report)
-    np.testing.assert_array_equal(report.finite, [True, True, True, False])
-
-
-def test_cells_under_one_vmap_equal_their_own_runs(singles, digits):
-    runs, alone = singles
-    # With groups of three the fourth cell is left over, and computed by itself.
-    together = 4 if runs[0].program.config.model.encoder == "conv4" else 3
     state, report = cells_of(runs, digits, together=together)
     assert state.step.shape == report.step.shape == ()
     for cell, (own_state, own_report) in enumerate(alone):

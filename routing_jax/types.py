@@ -99,10 +99,10 @@ class Trajectory(NamedTuple):
     """Random key of the step, for rules that draw."""
 
 
-class Transitions(NamedTuple):
-    """A trajectory as a learning rule sees it; each array [T, n, D] unless a shape is given.
+class Recall(NamedTuple):
+    """What a router of given parameters says to the decisions of a trajectory, [T, n, D] each.
 
-    What stems from the router is a function of its parameters, so that rules can be differentiated.
+    A function of the parameters, so that rules can be differentiated.
     """
 
     value: jax.Array
@@ -119,6 +119,16 @@ class Transitions(NamedTuple):
     """Entropy of the policy in nats, exploration left out."""
     state_value: jax.Array
     """The critic's value of the state; zeros without a critic."""
+    dispatch_log_prob: jax.Array
+    """float32 [T, n], of the agent that was picked; zeros where agents are fixed."""
+    dispatch_entropy: jax.Array
+    """float32 [T, n], in nats."""
+
+
+class Transitions(NamedTuple):
+    """A trajectory as a learning rule sees it; each array [T, n, D] unless a shape is given."""
+
+    recall: Recall
     actions: jax.Array
     """int32."""
     rewards: jax.Array

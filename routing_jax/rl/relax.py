@@ -21,7 +21,7 @@ def relax(t: Transitions) -> jax.Array:
     `(q - c(z_tilde)) d log p(b) + d c(z) - d c(z_tilde)`, all with respect to the
     log-probabilities, and in the control variate that of the estimator's squared norm.
     """
-    logits = jax.lax.stop_gradient(t.log_probs)
+    logits = jax.lax.stop_gradient(t.recall.log_probs)
     taken = jax.nn.one_hot(t.actions, logits.shape[-1], dtype=logits.dtype)
     first, second = jax.random.split(t.key)
     # (b, z) may be drawn in either order: given b, z is a draw like z_tilde, but moves with the
@@ -39,7 +39,7 @@ def relax(t: Transitions) -> jax.Array:
     correction, again = jax.grad(difference, has_aux=True)(logits)
     score = taken - jnp.exp(logits)
     estimate = (t.returns - again)[..., None] * score + correction
-    return -(jax.lax.stop_gradient(estimate) * t.log_probs).sum(-1) + (estimate**2).sum(-1)
+    return -(jax.lax.stop_gradient(estimate) * t.recall.log_probs).sum(-1) + (estimate**2).sum(-1)
 
 
 def conditional(logits: jax.Array, taken: jax.Array, key: jax.Array) -> jax.Array:

@@ -27,7 +27,7 @@ def wpl(t: Transitions) -> jax.Array:
     The sign-dependent factor comes behind it, on the gradient summed over a batch; see `wpl` and
     `transforms.scale_by_wpl`. (Rosenbaum et al. 2018, algorithm 3.)
     """
-    return -jax.lax.stop_gradient(t.returns - t.moved_mean_return) * t.value
+    return -jax.lax.stop_gradient(t.returns - t.moved_mean_return) * t.recall.value
 
 
 def reinforce(t: Transitions) -> jax.Array:
@@ -43,32 +43,34 @@ def reinforce_mean(t: Transitions) -> jax.Array:
 
 def reinforce_learned(t: Transitions) -> jax.Array:
     """REINFORCE against a learned value of the state, itself fitted to the returns."""
-    return _policy_loss(t, t.returns - t.state_value) + _td_loss(t.state_value, t.returns)
+    value = t.recall.state_value
+    return _policy_loss(t, t.returns - value) + _td_loss(value, t.returns)
 
 
 def actor_critic(t: Transitions) -> jax.Array:
     """Advantage actor-critic: the TD error is the advantage (Sutton and Barto,
     "Reinforcement Learning", 2nd edition, section 13.5; without its factor discount**i)."""
-    target = _target(t, t.state_value)
-    return _policy_loss(t, target - t.state_value) + _td_loss(t.state_value, target)
+    value = t.recall.state_value
+    target = _target(t, value)
+    return _policy_loss(t, target - value) + _td_loss(value, target)
 
 
 def q_learning(t: Transitions) -> jax.Array:
     """Q-learning: bootstraps from the best next action (Watkins and Dayan, "Q-learning", Machine
     Learning, 1992)."""
-    return _td_loss(t.value, _target(t, t.best_value))
+    return _td_loss(t.recall.value, _target(t, t.recall.best_value))
 
 
 def sarsa(t: Transitions) -> jax.Array:
     """SARSA: bootstraps from the next action taken (Rummery and Niranjan, "On-line Q-learning Using
     Connectionist Systems", 1994)."""
-    return _td_loss(t.value, _target(t, t.value))
+    return _td_loss(t.recall.value, _target(t, t.recall.value))
 
 
 def expected_sarsa(t: Transitions) -> jax.Array:
     """Expected SARSA: bootstraps from the mean over next actions (van Seijen et al., "A Theoretical
     and Empirical Analysis of Expected Sarsa", 2009)."""
-    return _td_loss(t.value, _target(t, t.expected_value))
+    return _td_loss(t.recall.value, _target(t, t.recall.expected_value))
 
 
 def advantage_learning(t: Transitions, *, scale: float = 0.5) -> jax.Array:
@@ -82,14 +84,14 @@ def advantage_learning(t: Transitions, *, scale: float = 0.5) -> jax.Array:
       t: the transitions.
       scale: in (0, 1].
     """
-    target = _target(t, t.best_value)
-    return _td_loss(t.value, t.best_value + (target - t.best_value) / scale)
+    best = t.recall.best_value
+    return _td_loss(t.recall.value, best + (_target(t, best) - best) / scale)
 
 
 def gumbel_softmax(t: Transitions) -> jax.Array:
     """No loss of its own: the gradient of the task's loss reaches the policy through its decisions
     (`routers.router.straight_through`)."""
-    return jnp.zeros_like(t.value)
+    return jnp.zeros_like(t.recall.value)
 
 
 LOSSES: dict[str, Loss] = {name: globals()[name] for name in RULES}
@@ -97,7 +99,7 @@ LOSSES: dict[str, Loss] = {name: globals()[name] for name in RULES}
 
 
 def _policy_loss(t: Transitions, advantage: jax.Array) -> jax.Array:
-    return -jax.lax.stop_gradient(advantage) * t.log_prob
+    return -jax.lax.stop_gradient(advantage) * t.recall.log_prob
 
 
 def _target(t: Transitions, values: jax.Array) -> jax.Array:

@@ -13,7 +13,6 @@ probabilities [G, D, A].
 """
 
 from collections.abc import Callable
-from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -23,8 +22,8 @@ import optax
 from routing_jax.rl.returns import discounted_returns
 from routing_jax.rl.rules import Loss
 from routing_jax.rl.wpl import WPL_CONVENTIONS, clip_and_renormalise
-from routing_jax.routers.router import Recall, Router
-from routing_jax.types import Params, Trajectory, Transitions
+from routing_jax.routers.router import Router
+from routing_jax.types import Params, Recall, Trajectory, Transitions
 
 Value = jax.Array | float
 
@@ -81,93 +80,79 @@ def learn_from_trajectory(
 
     def update(updates, state, params=None, *, trajectory: Trajectory, **unused):
         del unused
-        rewards = trajectory.rewards.at[..., -1].add(trajectory.final_reward)
-        returns = discounted_returns(rewards, discount)
-        moved = _moved(state, returns, trajectory, return_rate, discount)
-        transitions = partial(
-            _transitions, router, trajectory, rewards, returns, state, moved, discount, trace
-        )
+        seen = _look(trajectory, state, return_rate=return_rate, discount=discount)
 
         def total(params: Params) -> jax.Array:
             recall = router.apply({"params": params}, trajectory, method="recall")
-            decisions = loss(transitions(params, recall))
-            advantage = discount * returns[..., 0] - state.tasks[:, None]
+            decisions = loss(_transitions(router, params, recall, seen, discount, trace))
+            advantage = discount * seen.returns[..., 0] - state.tasks[:, None]
             dispatch = -advantage * recall.dispatch_log_prob
             if entropy_weight is not None:
                 decisions -= entropy_weight * recall.entropy
                 dispatch -= entropy_weight * recall.dispatch_entropy
-            share = _share_of_agent(trajectory, router.num_agents)
             everyone = trajectory.weights / jnp.maximum(trajectory.weights.sum(), 1.0)
-            return (share[..., None] * decisions).sum() + (everyone * dispatch).sum()
+            return (seen.share[..., None] * decisions).sum() + (everyone * dispatch).sum()
 
         # The task's loss is a mean over all examples, a rule's over those of an agent.
         agents = router.num_agents
         own = jax.grad(total)(params)
-        return jax.tree.map(lambda task, mine: agents * task + mine, updates, own), moved
+        return jax.tree.map(lambda task, mine: agents * task + mine, updates, own), seen.after
 
     return optax.GradientTransformationExtraArgs(init, update)
 
 
+class _Seen(NamedTuple):
+    """A trajectory, and what follows from it whatever the router's parameters are."""
+
+    trajectory: Trajectory
+    rewards: jax.Array
+    """float32 [T, n, D], the last one with the final reward."""
+    returns: jax.Array
+    """float32 [T, n, D]."""
+    share: jax.Array
+    """float32 [T, n], what each example counts for its agent; 1 in all per busy agent."""
+    before: MeanReturns
+    after: MeanReturns
+
+
+def _look(
+    trajectory: Trajectory, means: MeanReturns, *, return_rate: Value, discount: Value
+) -> _Seen:
+    rewards = trajectory.rewards.at[..., -1].add(trajectory.final_reward)
+    returns = discounted_returns(rewards, discount)
+    agents, weights = trajectory.decisions.agents, trajectory.weights
+    decided = jnp.zeros(means.agents.shape[0]).at[agents].add(weights)
+    share = weights / jnp.maximum(decided, 1.0)[agents]
+    # The batch's mean of `q - R`, so that an agent without examples moves by zero.
+    errors = share[..., None] * (returns - means.agents[agents])
+    error = jnp.zeros_like(means.agents).at[agents].add(errors)
+    of_task = weights / jnp.maximum(weights.sum(1, keepdims=True), 1.0)
+    task_error = (of_task * (discount * returns[..., 0] - means.tasks[:, None])).sum(1)
+    after = MeanReturns(means.agents + return_rate * error, means.tasks + return_rate * task_error)
+    return _Seen(trajectory, rewards, returns, share, means, after)
+
+
 def _transitions(
-    router: Router,
-    trajectory: Trajectory,
-    rewards: jax.Array,
-    returns: jax.Array,
-    means: MeanReturns,
-    moved: MeanReturns,
-    discount: Value,
-    trace: Value,
-    params: Params,
-    recall: Recall,
+    router: Router, params: Params, recall: Recall, seen: _Seen, discount: Value, trace: Value
 ) -> Transitions:
     """What a rule sees: what the router says to the trajectory, and what followed."""
-    agents = trajectory.decisions.agents
+    actions, agents = seen.trajectory.decisions
 
     def control(relaxed: jax.Array) -> jax.Array:
         return router.apply({"params": params}, relaxed, agents, method="control_variate")
 
     return Transitions(
-        value=recall.value,
-        log_prob=recall.log_prob,
-        best_value=recall.best_value,
-        expected_value=recall.expected_value,
-        log_probs=recall.log_probs,
-        entropy=recall.entropy,
-        state_value=recall.state_value,
-        actions=trajectory.decisions.actions,
-        rewards=rewards,
-        returns=returns,
-        mean_return=means.agents[agents],
-        moved_mean_return=moved.agents[agents],
+        recall=recall,
+        actions=actions,
+        rewards=seen.rewards,
+        returns=seen.returns,
+        mean_return=seen.before.agents[agents],
+        moved_mean_return=seen.after.agents[agents],
         discount=discount,
         trace=trace,
         control=control,
-        key=trajectory.key,
+        key=seen.trajectory.key,
     )
-
-
-def _share_of_agent(trajectory: Trajectory, num_agents: int) -> jax.Array:
-    """What each example counts for its agent, float32 [T, n]; they add up to 1 per busy agent."""
-    agents, weights = trajectory.decisions.agents, trajectory.weights
-    decided = jnp.zeros(num_agents).at[agents].add(weights)
-    return weights / jnp.maximum(decided, 1.0)[agents]
-
-
-def _moved(
-    means: MeanReturns,
-    returns: jax.Array,
-    trajectory: Trajectory,
-    return_rate: Value,
-    discount: Value,
-) -> MeanReturns:
-    """The means after a batch; those of agents that decided nothing stay."""
-    agents, weights = trajectory.decisions.agents, trajectory.weights
-    share = _share_of_agent(trajectory, means.agents.shape[0])[..., None]
-    # The batch's mean of `q - R`, so that an agent without examples moves by zero.
-    error = jnp.zeros_like(means.agents).at[agents].add(share * (returns - means.agents[agents]))
-    of_task = weights / jnp.maximum(weights.sum(1, keepdims=True), 1.0)
-    task_error = (of_task * (discount * returns[..., 0] - means.tasks[:, None])).sum(1)
-    return MeanReturns(means.agents + return_rate * error, means.tasks + return_rate * task_error)
 
 
 def add_entropy_bonus(weight: Value) -> optax.GradientTransformation:

@@ -14,7 +14,7 @@ from routing_jax.routers.policies import (
     FixedPolicy,
     TabularPolicy,
 )
-from routing_jax.types import Exploration, Trajectory
+from routing_jax.types import Exploration, Recall, Trajectory
 
 
 class Choice(NamedTuple):
@@ -26,25 +26,6 @@ class Choice(NamedTuple):
     """float32 [T, n or 1, A], the policy itself, exploration left out."""
     scale: jax.Array | None = None
     """float32 [T, n], exactly 1, whose gradient is that of the straight-through estimator."""
-
-
-class Recall(NamedTuple):
-    """What a router of given parameters says to the decisions of a trajectory.
-
-    Fields that `types.Transitions` has too mean the same.
-    """
-
-    value: jax.Array
-    log_prob: jax.Array
-    best_value: jax.Array
-    expected_value: jax.Array
-    log_probs: jax.Array
-    entropy: jax.Array
-    state_value: jax.Array
-    dispatch_log_prob: jax.Array
-    """float32 [T, n], of the agent that was picked; zeros where agents are fixed."""
-    dispatch_entropy: jax.Array
-    """float32 [T, n], in nats."""
 
 
 class Router(nn.Module):

@@ -41,19 +41,9 @@ def train_step(
     router_key, augment_key, rule_key = jax.random.split(
         jax.random.fold_in(keys.step, state.step), 3
     )
-    exploration = exploration_at(
-        hyper,
-        state.step.astype(jnp.float32) / total_steps,
-        schedule=config.router.exploration_schedule,
-    )
-    batch = draw_batch(
-        train,
-        key=keys.data,
-        step=state.step,
-        examples=config.training.examples_per_task,
-        shared=config.data.share_images,
-    )
-    batch = batch._replace(images=augment(batch.images, augment_key, kind=config.data.augment))
+    progress = state.step.astype(jnp.float32) / total_steps
+    exploration = exploration_at(hyper, progress, schedule=config.router.exploration_schedule)
+    batch = _draw(config, train, state.step, data_key=keys.data, augment_key=augment_key)
 
     def loss_of(params: Params) -> tuple[jax.Array, tuple[Routed, Params]]:
         routed, updated = model.apply(
@@ -91,6 +81,25 @@ def train_step(
             state.tally, state.step + 1, loss, objective.metrics(routed.logits, batch), batch
         ),
     )
+
+
+def _draw(
+    config: ConfigDict,
+    train: MultiTaskData,
+    step: jax.Array,
+    *,
+    data_key: jax.Array,
+    augment_key: jax.Array,
+) -> Batch:
+    """The batch of a step, its images changed at random if the configuration asks for it."""
+    batch = draw_batch(
+        train,
+        key=data_key,
+        step=step,
+        examples=config.training.examples_per_task,
+        shared=config.data.share_images,
+    )
+    return batch._replace(images=augment(batch.images, augment_key, kind=config.data.augment))
 
 
 def variables_of(state: TrainState) -> dict[str, Params]:

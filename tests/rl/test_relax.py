@@ -9,7 +9,7 @@ import pytest
 from small_routers import make_learner, trajectory_of
 
 from routing_jax.rl.relax import conditional, relax
-from routing_jax.types import Decisions, Exploration, Transitions
+from routing_jax.types import Decisions, Exploration, Recall, Transitions
 
 LOGITS = np.array([0.4, -0.3], np.float32)
 RETURNS = np.array([1.5, -0.5], np.float32)  # by the action
@@ -35,9 +35,10 @@ def loss(logits, weights, key):
     draw_key, rule_key = jax.random.split(key)
     actions = jax.random.categorical(draw_key, jax.lax.stop_gradient(log_probs))
     nothing = jnp.zeros((1, len(logits), 1))
+    recall = Recall(**dict.fromkeys(Recall._fields, nothing))
     fields = dict.fromkeys(Transitions._fields, nothing)
     fields |= {
-        "log_probs": log_probs[None, :, None],
+        "recall": recall._replace(log_probs=log_probs[None, :, None]),
         "actions": actions[None, :, None],
         "returns": jnp.asarray(RETURNS)[actions][None, :, None],
         "control": lambda relaxed: control_of_two(weights, relaxed),

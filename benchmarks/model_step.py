@@ -12,6 +12,7 @@ from benchmarks.timing import Run
 from routing_jax.models.factory import DataShape, make_model
 from routing_jax.rl.rewards import correctness
 from routing_jax.training.optimizers import make_optimizer
+from routing_jax.training.products_on_cpu import compile_traced
 from routing_jax.training.state import hyperparams
 from routing_jax.types import Exploration, Params, Trajectory
 
@@ -28,7 +29,8 @@ def looped(step: Callable[[jax.Array, Any], Any], start: Any) -> Run:
     """A compiled loop over steps; a step takes its number and a state, and returns the state."""
     # An argument, as XLA would try to fold what it takes for constants.
     loop = jax.jit(lambda steps, start: jax.lax.fori_loop(0, steps, step, start))
-    return lambda steps: loop(jnp.int32(steps), start)
+    compiled = compile_traced(loop.trace(jnp.int32(1), start))
+    return lambda steps: compiled(jnp.int32(steps), start)
 
 
 def training_steps(

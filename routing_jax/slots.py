@@ -40,11 +40,11 @@ class Slots(NamedTuple):
 def capacity(batch: int, num_blocks: int) -> int:
     """Slots of each block: the mean number of examples of even routing, and a little more.
 
-    0.75 standard deviations: less would leave many guests even then, more is arithmetic on empty
+    1.25 standard deviations: less would leave many guests even then, more is arithmetic on empty
     slots.
     """
     mean = batch / num_blocks
-    wanted = math.ceil(mean + 0.75 * math.sqrt(mean))
+    wanted = math.ceil(mean + 1.25 * math.sqrt(mean))
     if wanted > 8:  # whole vectors of a matrix product
         wanted = 8 * math.ceil(wanted / 8)
     return min(wanted, batch)

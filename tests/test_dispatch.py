@@ -358,9 +358,9 @@ def test_examples_of_a_block_keep_their_order_and_guests_fill_the_gaps():
 @pytest.mark.parametrize(
     ("batch", "num_blocks", "room"),
     [
-        (1024, 10, 112),  # 102.4 + 0.75 * 10.1 = 110, in eights
-        (1024, 160, 16),  # 6.4 + 0.75 * 2.5 = 8.3, in eights
-        (256, 160, 3),  # 1.6 + 0.75 * 1.26 = 2.5; eights would be mostly empty
+        (1024, 10, 120),  # 102.4 + 1.25 * 10.1 = 116, in eights
+        (1024, 160, 16),  # 6.4 + 1.25 * 2.5 = 9.6, in eights
+        (256, 160, 4),  # 1.6 + 1.25 * 1.26 = 3.2; eights would be mostly empty
         (64, 1, 64),  # never more than the batch
         (3, 50, 1),
     ],

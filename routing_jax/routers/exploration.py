@@ -12,6 +12,7 @@ values        expected returns of the actions (Q-learning and its relatives)
 import jax
 import jax.numpy as jnp
 
+from routing_jax.threefry import uniform
 from routing_jax.types import Exploration
 
 _NEVER = -1e9
@@ -67,8 +68,8 @@ def log_behaviour(
     epsilon = jnp.asarray(exploration.epsilon, jnp.float32)
     allowed = jnp.broadcast_to(allowed, policy.shape)
     # Masked at the end: with epsilon = 1 both parts may be minus infinity, whose gradient is NaN.
-    uniform = jnp.log(jnp.where(allowed, start(allowed), 1.0))
-    return mask(jnp.logaddexp(jnp.log1p(-epsilon) + policy, jnp.log(epsilon) + uniform), allowed)
+    even = jnp.log(jnp.where(allowed, start(allowed), 1.0))
+    return mask(jnp.logaddexp(jnp.log1p(-epsilon) + policy, jnp.log(epsilon) + even), allowed)
 
 
 def sample(key: jax.Array, probabilities: jax.Array, shape: tuple[int, ...]) -> jax.Array:
@@ -88,5 +89,5 @@ def sample(key: jax.Array, probabilities: jax.Array, shape: tuple[int, ...]) -> 
     distribution = jnp.cumsum(probabilities, axis=-1)
     # Exactly 1 from the last possible action on, so that rounding cannot lead behind it.
     distribution = distribution / distribution[..., -1:]
-    uniform = jax.random.uniform(key, shape)
-    return (uniform[..., None] >= distribution).sum(-1).astype(jnp.int32)
+    numbers = uniform(key, shape)
+    return (numbers[..., None] >= distribution).sum(-1).astype(jnp.int32)

@@ -18,6 +18,7 @@ from routing_jax.reporting.writers import MetricsWriter
 from routing_jax.training.checkpointing import Checkpoints
 from routing_jax.training.compilation import cached_compilations
 from routing_jax.training.pace import SEGMENT_SECONDS, Pace, Schedule, Stopwatch
+from routing_jax.training.products_on_cpu import compile_traced
 from routing_jax.training.program import Program, SegmentReport
 from routing_jax.training.state import Hyperparams, TrainState
 from routing_jax.training.stopping import Stops
@@ -201,7 +202,8 @@ def _compile(
     """Compiles the segment, once for the run: its length is an argument."""
     data = (run.hyper, train_data, test_data)
     segment = jax.jit(run.program.segment, donate_argnums=0)
-    compiled = segment.lower(state, *data, jnp.int32(1), jnp.asarray(False)).compile()
+    traced = segment.trace(state, *data, jnp.int32(1), jnp.asarray(False))
+    compiled = compile_traced(traced)
 
     def advance(
         state: TrainState, *, steps: int = 0, evaluate: bool = False

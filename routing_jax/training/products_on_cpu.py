@@ -1,0 +1,60 @@
+"""Which library computes the matrix products of a compiled program on CPU.
+
+XLA's CPU backend has two. What it takes by default for a batched product, as banks of blocks need
+it, computes the K products of a bank one after the other on one core. Eigen shares each product
+between the cores if it is large enough, and is slower where it is small. Products without a batch
+axis use all cores in either.
+"""
+
+import math
+from collections.abc import Iterator
+
+import jax
+from jax.extend.core import Jaxpr, jaxprs_in_params
+
+_SHARED = 1_500_000
+"""Multiply-adds of one product from which Eigen uses a second core; see BUILD_NOTES.md."""
+
+EIGEN = {"xla_cpu_experimental_ynn_fusion_type": ""}
+"""Compiler options that leave all products to Eigen: no kind of fusion for the other library."""
+
+
+def compile_traced(traced: jax.stages.Traced) -> jax.stages.Compiled:
+    """Compiles what `jax.jit(...).trace(...)` gave, with the better library for its products.
+
+    A jaxlib that does not know the option compiles as ever.
+    """
+    lowered = traced.lower()
+    try:
+        return lowered.compile(compiler_options=options_for(traced.jaxpr.jaxpr))
+    except jax.errors.JaxRuntimeError as error:
+        if "No such compile option" not in str(error):
+            raise
+        return lowered.compile()
+
+
+def options_for(jaxpr: Jaxpr) -> dict[str, str]:
+    """Compiler options for a program, by where most arithmetic of its batched products is."""
+    if jax.default_backend() != "cpu":
+        return {}
+    arithmetic = {True: 0, False: 0}
+    for number, size in _batched_products(jaxpr):
+        arithmetic[size >= _SHARED] += number * size
+    return EIGEN if arithmetic[True] > arithmetic[False] else {}
+
+
+def _batched_products(jaxpr: Jaxpr) -> Iterator[tuple[int, int]]:
+    """Of each batched product of a program: the number of products, and multiply-adds of one.
+
+    What stands in a loop counts once.
+    """
+    for equation in jaxpr.eqns:
+        if equation.primitive.name == "dot_general":
+            (contracted, _), (batch, _) = equation.params["dimension_numbers"]
+            left = equation.invars[0].aval.shape
+            number = math.prod(left[axis] for axis in batch)
+            if number > 1:
+                outputs = equation.outvars[0].aval.size // number
+                yield number, outputs * math.prod(left[axis] for axis in contracted)
+        for inner in jaxprs_in_params(equation.params):
+            yield from _batched_products(getattr(inner, "jaxpr", inner))

@@ -1,0 +1,74 @@
+"""Large batched products go to Eigen, all else stays as it is; results agree."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from routing_jax.training import products_on_cpu
+from routing_jax.training.products_on_cpu import EIGEN, compile_traced, options_for
+
+
+def product(number: int, rows: int, width: int):
+    """`number` products of [rows, width] and [width, width] inside a loop, and their operands."""
+
+    def program(x, kernels):
+        return jax.lax.fori_loop(0, 2, lambda _, x: jnp.tanh(x @ kernels), x)
+
+    x = jnp.linspace(-1, 1, number * rows * width).reshape(number, rows, width)
+    kernels = jnp.linspace(-1, 1, number * width * width).reshape(number, width, width)
+    return program, (x, kernels)
+
+
+@pytest.mark.parametrize(
+    ("number", "rows", "width", "options"),
+    [
+        (3, 120, 128, EIGEN),  # 120 x 128 x 128 = 1.97 million multiply-adds each
+        (3, 32, 128, {}),  # 0.5 million
+        (1, 500, 128, {}),  # 8 million, but alone
+    ],
+)
+def test_the_choice_looks_at_one_product_of_a_batch(number, rows, width, options):
+    program, operands = product(number, rows, width)
+    assert options_for(jax.jit(program).trace(*operands).jaxpr.jaxpr) == options
+
+
+def test_most_of_the_arithmetic_decides():
+    def program(large, small):
+        return large @ large.swapaxes(1, 2), small @ small.swapaxes(1, 2)
+
+    # 2 x 128**3 = 4.2 million in large ones against 8 x 64**3 = 2.1 and 32 x 64**3 = 8.4 in small.
+    for number, options in [(8, EIGEN), (32, {})]:
+        arrays = jnp.zeros((2, 128, 128)), jnp.zeros((number, 64, 64))
+        assert options_for(jax.jit(program).trace(*arrays).jaxpr.jaxpr) == options
+
+
+def test_accelerators_choose_for_themselves(monkeypatch):
+    program, operands = product(3, 120, 128)
+    jaxpr = jax.jit(program).trace(*operands).jaxpr.jaxpr
+    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+    assert options_for(jaxpr) == {}
+
+
+@pytest.mark.parametrize(
+    "option", ["xla_cpu_experimental_ynn_fusion_type", "xla_cpu_of_the_future"]
+)
+def test_the_result_is_that_of_any_compilation(option, monkeypatch):
+    monkeypatch.setattr(products_on_cpu, "EIGEN", {option: ""})
+    program, operands = product(3, 120, 128)
+    compiled = compile_traced(jax.jit(program).trace(*operands))
+    np.testing.assert_allclose(compiled(*operands), program(*operands), rtol=1e-5, atol=1e-5)
+
+
+def test_other_errors_of_the_compiler_are_passed_on():
+    class Broken:
+        jaxpr = jax.jit(jnp.sin).trace(1.0).jaxpr
+
+        def lower(self):
+            return self
+
+        def compile(self, **options):
+            raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED")
+
+    with pytest.raises(jax.errors.JaxRuntimeError, match="RESOURCE_EXHAUSTED"):
+        compile_traced(Broken())

@@ -21,6 +21,7 @@ Minutes: not measured yet.
 import ml_collections
 
 from routing_jax.config import base_config
+from routing_jax.experiment import choose
 
 _ROUTES = {
     "fc": {},
@@ -56,15 +57,5 @@ def get_config(arg: str = "") -> ml_collections.ConfigDict:
     config.training.steps = None
     config.training.epochs = 20
     config.training.examples_per_task = 16
-    for choice in filter(None, arg.split(",")):
-        config.update_from_flattened_dict(_changes(choice))
+    choose(config, arg, _CHOICES)
     return config
-
-
-def _changes(choice: str) -> dict[str, object]:
-    """The fields that a choice such as "route=conv" changes."""
-    name, _, value = choice.partition("=")
-    if value not in _CHOICES.get(name, {}):
-        allowed = "; ".join(f"{key}={'|'.join(found)}" for key, found in _CHOICES.items())
-        raise ValueError(f"there is no argument {choice!r}; those that exist: {allowed}.")
-    return _CHOICES[name][value]

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from flax.linen.dtypes import promote_dtype
 
-from routing_jax.convolution import Conv3x3, halve
+from routing_jax.convolution import Conv3x3, conv, halve, halve_by_mean
 from routing_jax.products import dot_general
 from routing_jax.types import Params
 
@@ -54,6 +54,30 @@ class ConvBlock(nn.Module):
         x = Conv3x3(self.features, self.dtype)(x)
         x = nn.GroupNorm(num_groups=1, dtype=self.dtype)(x)
         return nn.relu(halve(x) if min(x.shape[1:3]) >= 4 else x)
+
+
+class ValidConvBlock(nn.Module):
+    """A convolution without padding or normalisation: [m, height, width, channels] to [m, ...].
+
+    Convolution with bias, ReLU and, if asked for, 2x2 average-pooling. A component of the MNIST
+    network of Maziarz et al. (2019); as pooling is linear, it may stand before the mean over
+    components, where theirs stands behind it.
+    """
+
+    features: int
+    side: int
+    """Of the square kernel."""
+    pool: bool
+    dtype: jnp.dtype = jnp.float32
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        shape = (self.side, self.side, x.shape[-1], self.features)
+        kernel = self.param("kernel", nn.initializers.glorot_uniform(), shape)
+        bias = self.param("bias", nn.initializers.zeros, (self.features,))
+        x, kernel, bias = promote_dtype(x, kernel, bias, dtype=self.dtype)
+        x = nn.relu(conv(x, kernel, padding="valid") + bias[None, None, None])
+        return halve_by_mean(x) if self.pool else x
 
 
 class BlockBank(nn.Module):

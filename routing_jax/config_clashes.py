@@ -39,7 +39,7 @@ _DATA = (
     ),
     Clash(
         ("data.share_images", "data.tasks"),
-        lambda share, tasks: share and tasks in ("superclass", "alphabet"),
+        lambda share, tasks: share and tasks in ("superclass", "alphabet", "rotated_copies"),
         "these tasks have no images in common; set data.share_images to false",
     ),
     Clash(
@@ -72,6 +72,23 @@ _MODEL = (
         "dense",
     ),
     Clash(
+        ("model.block", "model.encoder"),
+        lambda block, encoder: block == "valid_conv" and encoder != "pixels",
+        "these blocks start at the pixels; set model.encoder to pixels or model.block to conv",
+    ),
+    Clash(
+        ("model.head", "model.name"),
+        lambda head, name: head == "own" and name == "cross_stitch",
+        "each column of a cross-stitch network ends in its task's own layer; set model.head to "
+        "routed",
+    ),
+    Clash(
+        ("model.dropout", "model.head"),
+        lambda dropout, head: dropout > 0 and head != "own",
+        "dropout stands before a head of each task's own; set model.head to own or model.dropout "
+        "to 0",
+    ),
+    Clash(
         ("dispatch.strategy", "router.decision_per"),
         lambda strategy, per: strategy == "gather" and per != "task",
         "gather applies one block per task; set router.decision_per to task "
@@ -79,16 +96,19 @@ _MODEL = (
     ),
     Clash(
         ("dispatch.strategy", "model.block"),
-        lambda strategy, block: strategy == "ragged" and block == "conv",
+        lambda strategy, block: strategy == "ragged" and block != "dense",
         "only dense blocks have a ragged product; set dispatch.strategy to auto or model.block to "
         "dense",
     ),
 )
 
+_ROUTED = ("routing_network", "gumbel_matrix")
+"""Models whose routes can be given."""
+
 _BASELINES = (
     Clash(
         ("model.name", "router.policy"),
-        lambda name, policy: name != "routing_network" and policy == "fixed",
+        lambda name, policy: name not in _ROUTED and policy == "fixed",
         "only a routing network has routes that can be fixed; set router.policy to tabular, which "
         "this model does not use, or model.name to routing_network",
     ),
@@ -110,7 +130,7 @@ _BASELINES = (
     Clash(
         ("router.policy", "router.routes", "model.num_blocks"),
         lambda policy, routes, blocks: (
-            policy == "fixed" and routes != "random" and blocks is not None
+            policy == "fixed" and routes not in ("random", "all") and blocks is not None
         ),
         "these routes say themselves how many blocks there are; set model.num_blocks to None",
     ),
@@ -119,6 +139,18 @@ _BASELINES = (
         lambda policy, routes: policy != "fixed" and routes != "own",
         "only the fixed policy takes given routes; set router.policy to fixed or leave "
         "router.routes at 'own'",
+    ),
+    Clash(
+        ("model.name", "router.routes"),
+        lambda name, routes: routes == "all" and name == "routing_network",
+        "a route of a routing network has one block at each depth; set router.routes to shared, or "
+        "model.name to gumbel_matrix",
+    ),
+    Clash(
+        ("model.name", "router.routes"),
+        lambda name, routes: routes == "random" and name == "gumbel_matrix",
+        "random switches are not built; name them all or each task's block, or set model.name to "
+        "routing_network",
     ),
     Clash(
         ("router.policy", "router.rule"),
@@ -139,6 +171,29 @@ _BASELINES = (
 )
 
 _ROUTER = (
+    Clash(
+        ("model.name", "router.policy", "router.rule"),
+        lambda name, policy, rule: (
+            name == "gumbel_matrix" and policy == "tabular" and rule != "gumbel_softmax"
+        ),
+        "its switches learn by back-propagation; set router.rule to gumbel_softmax",
+    ),
+    Clash(
+        ("model.name", "router.policy"),
+        lambda name, policy: name == "gumbel_matrix" and policy == "approximator",
+        "its switches do not look at the input; set router.policy to tabular",
+    ),
+    Clash(
+        ("model.name", "router.agent"),
+        lambda name, agent: name == "gumbel_matrix" and agent != "per_task",
+        "each task has switches of its own; set router.agent to per_task",
+    ),
+    Clash(
+        ("model.name", "router.entropy_weight"),
+        lambda name, weight: name == "gumbel_matrix" and weight > 0,
+        "nothing rewards the entropy of switches; set it to 0, or router.certainty_weight to make "
+        "their entropy cost",
+    ),
     Clash(
         ("router.rule", "router.policy"),
         lambda rule, policy: rule == "wpl" and policy == "approximator",
@@ -228,6 +283,30 @@ _ROUTER = (
 )
 
 _UNUSED = (
+    *(
+        Clash(
+            ("model.name", name),
+            lambda model, weight: model != "gumbel_matrix" and weight > 0,
+            f"only gumbel_matrix switches blocks on and off; set {name} to 0",
+        )
+        for name in (
+            "router.budget_weight",
+            "router.certainty_weight",
+            "router.empty_weight",
+            "router.count_weight",
+        )
+    ),
+    Clash(
+        ("model.name", "router.merge"),
+        lambda model, merge: model != "gumbel_matrix" and merge != "mean",
+        "only gumbel_matrix merges blocks; leave router.merge at 'mean'",
+    ),
+    Clash(
+        ("router.budget", "router.budget_weight"),
+        lambda budget, weight: budget < 1 and weight == 0,
+        "a budget that costs nothing does nothing; set router.budget_weight above 0 or "
+        "router.budget to 1",
+    ),
     Clash(
         ("router.networks", "router.policy"),
         lambda networks, policy: networks == "shared" and policy != "approximator",
@@ -251,7 +330,7 @@ _UNUSED = (
     ),
     Clash(
         ("model.name", "router.rule"),
-        lambda name, rule: name != "routing_network" and rule != "wpl",
+        lambda name, rule: name not in _ROUTED and rule != "wpl",
         "this model has no router; leave router.rule at 'wpl', which it does not use, or set "
         "model.name to routing_network",
     ),

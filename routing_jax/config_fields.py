@@ -27,17 +27,19 @@ class RuleTraits(NamedTuple):
 
 
 DATA_SETS = ("mnist", "fashion_mnist", "usps", "cifar100", "omniglot", "digits", "synthetic")
-DATA_TASKS = ("one_vs_rest", "superclass", "alphabet", "related_pairs")
+DATA_TASKS = ("one_vs_rest", "superclass", "alphabet", "related_pairs", "rotated_copies")
 DATA_FALLBACKS = ("digits", "none")
 AUGMENTATIONS = ("none", "crop", "crop_flip")
-MODELS = ("routing_network", "cross_stitch", "soft_mixture")
-ENCODERS = ("conv4", "stem", "flatten")
-BLOCKS = ("dense", "conv")
+MODELS = ("routing_network", "cross_stitch", "soft_mixture", "gumbel_matrix")
+ENCODERS = ("conv4", "stem", "flatten", "pixels")
+BLOCKS = ("dense", "conv", "valid_conv")
+HEADS = ("routed", "own")
 BANKS = ("per_depth", "shared")
 DTYPES = ("float32", "bfloat16")
 ROUTER_AGENTS = ("per_task", "single", "dispatched")
 ROUTER_POLICIES = ("tabular", "approximator", "fixed")
-FIXED_ROUTES = ("own", "own_last", "shared", "random")
+FIXED_ROUTES = ("own", "own_last", "shared", "random", "all")
+MERGES = ("mean", "sum")
 POLICY_NETWORKS = ("per_depth", "shared")
 RULES = {
     "wpl": RuleTraits("probabilities"),
@@ -56,7 +58,7 @@ RULES = {
 ROUTER_RULES = tuple(RULES)
 VALUE_RULES = tuple(name for name, rule in RULES.items() if rule.kind == "values")
 ROUTER_OPTIMIZERS = ("sgd", "adam")
-EXPLORATION_SCHEDULES = ("linear", "geometric")
+EXPLORATION_SCHEDULES = ("linear", "geometric", "inverse_sqrt")
 WPL_CONVENTIONS = ("routing_networks", "abdallah_lesser")
 DECISIONS_PER = ("example", "task")
 DISPATCH_STRATEGIES = ("auto", "dense", "gather", "grouped", "ragged")
@@ -129,6 +131,14 @@ FIELDS: dict[str, Field] = {
     ),
     "model.depth": Field(3, rules.COUNT, "number of routing decisions (D)"),
     "model.width": Field(128, rules.COUNT, "features, or channels, of a routed layer (F)"),
+    "model.head": Field(
+        "routed",
+        one_of(HEADS),
+        "whether the last routed layer gives the logits, or a layer of each task's own behind it",
+    ),
+    "model.dropout": Field(
+        0.0, rules.UNIT_BELOW_ONE, "share of features dropped before such a head"
+    ),
     "model.bank": Field("per_depth", one_of(BANKS), "own bank for each depth, or one for all"),
     "model.block_noise": Field(
         1.0,
@@ -199,6 +209,24 @@ FIELDS: dict[str, Field] = {
         0.0, rules.UNIT, "smallest probability of an action in a table of probabilities"
     ),
     "router.entropy_weight": Field(0.0, rules.NON_NEGATIVE, "weight of the policy's entropy"),
+    # Allocation of blocks to tasks (gumbel_matrix).
+    "router.start_probability": Field(
+        0.5, rules.UNIT_INSIDE, "that a block is on for a task, at the start"
+    ),
+    "router.merge": Field(
+        "mean", one_of(MERGES), "what becomes of the outputs of blocks that are on"
+    ),
+    "router.budget": Field(1.0, rules.UNIT, "share of blocks that may be on at no cost"),
+    "router.budget_weight": Field(0.0, rules.NON_NEGATIVE, "weight of the share beyond the budget"),
+    "router.certainty_weight": Field(
+        0.0,
+        rules.NON_NEGATIVE,
+        "weight of the switches' entropy as a cost that grows to its full size",
+    ),
+    "router.empty_weight": Field(
+        0.0, rules.NON_NEGATIVE, "weight of the probability that a depth has no block on"
+    ),
+    "router.count_weight": Field(0.0, rules.NON_NEGATIVE, "weight of the number of blocks on"),
     # Dispatch.
     "dispatch.strategy": Field(
         "auto", one_of(DISPATCH_STRATEGIES), "how the chosen blocks are applied"
@@ -254,6 +282,11 @@ TRACED = {
     "temperature": "router.temperature",
     "temperature_end": "router.temperature_end",
     "entropy_weight": "router.entropy_weight",
+    "budget": "router.budget",
+    "budget_weight": "router.budget_weight",
+    "certainty_weight": "router.certainty_weight",
+    "empty_weight": "router.empty_weight",
+    "count_weight": "router.count_weight",
     "rho": "reward.rho",
     "discount": "reward.discount",
     "block_noise": "model.block_noise",

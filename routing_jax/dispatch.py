@@ -245,6 +245,42 @@ def mix_outputs(
     return mix(outputs.reshape(-1, *x.shape[:2], *outputs.shape[2:]), weights)
 
 
+def mix_active(
+    apply_block: ApplyBlock, bank: Params, x: jax.Array, weights: jax.Array
+) -> jax.Array:
+    """`mix_outputs` that runs only the blocks whose weight for a task is not zero.
+
+    Tasks and blocks take turns, so this pays where many weights are zero and tasks have many
+    examples, as in evaluation; under a `vmap` over weights every block is run after all.
+
+    Args:
+      apply_block: the function of one block.
+      bank: stacked parameters, each leaf [K, ...].
+      x: [T, n, ...].
+      weights: float32 [T, K].
+
+    Returns:
+      [T, n, ...].
+    """
+    one = jax.eval_shape(apply_block, _take_blocks(bank, 0), x[0])
+
+    def of_task(task: tuple[jax.Array, jax.Array]) -> jax.Array:
+        rows, own = task
+
+        def add(total: jax.Array, block: tuple[jax.Array, Params]) -> tuple[jax.Array, None]:
+            weight, params = block
+            added = jax.lax.cond(
+                weight != 0,
+                lambda: total + weight.astype(one.dtype) * apply_block(params, rows),
+                lambda: total,
+            )
+            return added, None
+
+        return jax.lax.scan(add, jnp.zeros(one.shape, one.dtype), (own, bank))[0]
+
+    return jax.lax.map(of_task, (x, weights))
+
+
 def mix(outputs: jax.Array, weights: jax.Array) -> jax.Array:
     """Adds up outputs [K, T, n, ...] by the weights [T, K] of the task: [T, n, ...]."""
     return jnp.einsum("ktn...,tk->tn...", outputs, weights.astype(outputs.dtype))

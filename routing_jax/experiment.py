@@ -2,6 +2,7 @@
 
 import runpy
 import traceback
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +46,29 @@ def offer(directory: Path) -> str:
     """Names the experiment files of a directory, for a message or the help."""
     names = sorted(str(path) for path in directory.glob("*.py"))
     return f"the experiments are: {', '.join(names)}" if names else f"{directory}/ has none."
+
+
+def choose(
+    config: ml_collections.ConfigDict,
+    arg: str,
+    choices: Mapping[str, Mapping[str, Mapping[str, Any]]],
+) -> None:
+    """Changes a configuration by an experiment's argument, for the `get_config` of its file.
+
+    Args:
+        config: Changed in place.
+        arg: A list such as "route=conv,baseline=cross_stitch"; later choices win.
+        choices: By name and value, the fields that a choice changes.
+
+    Raises:
+        ValueError: There is no such choice.
+    """
+    for choice in filter(None, arg.split(",")):
+        name, _, value = choice.partition("=")
+        if value not in choices.get(name, {}):
+            allowed = "; ".join(f"{key}={'|'.join(found)}" for key, found in choices.items())
+            raise ValueError(f"there is no argument {choice!r}; those that exist: {allowed}.")
+        config.update_from_flattened_dict(choices[name][value])
 
 
 def _get_config(path: str, arguments: tuple[str, ...]) -> Any:

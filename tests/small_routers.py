@@ -24,7 +24,7 @@ class Learner(NamedTuple):
     @property
     def exploration(self) -> Exploration:
         """What it draws with in training."""
-        return exploration_at(self.hyper, jnp.float32(0), schedule="linear")
+        return exploration_at(self.hyper, jnp.float32(0), jnp.float32(0), schedule="linear")
 
     def start(self, key: jax.Array, states: tuple[jax.Array, ...]) -> Params:
         """Fresh parameters."""

@@ -83,6 +83,8 @@ def test_the_defaults_are_those_of_the_paper_and_the_issue():
             "num_blocks": None,
             "depth": 3,
             "width": 128,
+            "head": "routed",
+            "dropout": 0.0,
             "bank": "per_depth",
             "block_noise": 1.0,
             "dtype": "float32",
@@ -112,6 +114,13 @@ def test_the_defaults_are_those_of_the_paper_and_the_issue():
             "exploration_schedule": "linear",
             "probability_floor": 0.0,
             "entropy_weight": 0.0,
+            "start_probability": 0.5,
+            "merge": "mean",
+            "budget": 1.0,
+            "budget_weight": 0.0,
+            "certainty_weight": 0.0,
+            "empty_weight": 0.0,
+            "count_weight": 0.0,
         },
         "dispatch": {"strategy": "auto"},
         "reward": {
@@ -164,6 +173,9 @@ BAD_TYPES = [
 def test_a_wrong_type_is_told_with_what_is_allowed(name, value, advice):
     config = changed(**{name.replace(".", "__"): value})
     assert problems(config) == [f"{name} = {value!r} is not allowed: set it to {advice}"]
+
+
+GUMBEL = {"model__name": "gumbel_matrix", "router__rule": "gumbel_softmax"}
 
 
 @pytest.mark.parametrize(
@@ -378,6 +390,73 @@ def test_a_wrong_type_is_told_with_what_is_allowed(name, value, advice):
             "model.name = 'soft_mixture' and router.rule = 'sarsa' clash: this model has no "
             "router; leave router.rule at 'wpl', which it does not use, or set model.name to "
             "routing_network",
+        ),
+        (
+            {"model__name": "gumbel_matrix"},
+            "model.name = 'gumbel_matrix' and router.policy = 'tabular' and router.rule = 'wpl' "
+            "clash: its switches learn by back-propagation; set router.rule to gumbel_softmax",
+        ),
+        (
+            GUMBEL | {"router__policy": "approximator"},
+            "model.name = 'gumbel_matrix' and router.policy = 'approximator' clash: its switches "
+            "do not look at the input; set router.policy to tabular",
+        ),
+        (
+            GUMBEL | {"router__agent": "single"},
+            "model.name = 'gumbel_matrix' and router.agent = 'single' clash: each task has "
+            "switches of its own; set router.agent to per_task",
+        ),
+        (
+            GUMBEL | {"router__entropy_weight": 0.1},
+            "model.name = 'gumbel_matrix' and router.entropy_weight = 0.1 clash: nothing rewards "
+            "the entropy of switches; set it to 0, or router.certainty_weight to make their "
+            "entropy cost",
+        ),
+        (
+            GUMBEL | {"router__budget": 0.5},
+            "router.budget = 0.5 and router.budget_weight = 0.0 clash: a budget that costs nothing "
+            "does nothing; set router.budget_weight above 0 or router.budget to 1",
+        ),
+        (
+            {"router__count_weight": 0.1},
+            "model.name = 'routing_network' and router.count_weight = 0.1 clash: only "
+            "gumbel_matrix switches blocks on and off; set router.count_weight to 0",
+        ),
+        (
+            {"router__merge": "sum"},
+            "model.name = 'routing_network' and router.merge = 'sum' clash: only gumbel_matrix "
+            "merges blocks; leave router.merge at 'mean'",
+        ),
+        (
+            {"router__policy": "fixed", "router__routes": "all"},
+            "model.name = 'routing_network' and router.routes = 'all' clash: a route of a routing "
+            "network has one block at each depth; set router.routes to shared, or model.name to "
+            "gumbel_matrix",
+        ),
+        (
+            GUMBEL | {"router__policy": "fixed", "router__rule": "wpl", "router__routes": "random"},
+            "model.name = 'gumbel_matrix' and router.routes = 'random' clash: random switches are "
+            "not built; name them all or each task's block, or set model.name to routing_network",
+        ),
+        (
+            {"model__block": "valid_conv"},
+            "model.block = 'valid_conv' and model.encoder = 'conv4' clash: these blocks start at "
+            "the pixels; set model.encoder to pixels or model.block to conv",
+        ),
+        (
+            {"model__head": "own", "model__name": "cross_stitch"},
+            "model.head = 'own' and model.name = 'cross_stitch' clash: each column of a "
+            "cross-stitch network ends in its task's own layer; set model.head to routed",
+        ),
+        (
+            {"model__dropout": 0.5},
+            "model.dropout = 0.5 and model.head = 'routed' clash: dropout stands before a head of "
+            "each task's own; set model.head to own or model.dropout to 0",
+        ),
+        (
+            {"data__tasks": "rotated_copies", "data__share_images": True},
+            "data.share_images = True and data.tasks = 'rotated_copies' clash: these tasks have no "
+            "images in common; set data.share_images to false",
         ),
         (
             {"router__num_agents": 3},

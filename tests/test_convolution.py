@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from hypothesis import strategies as st
 
-from routing_jax.convolution import Conv3x3, conv3x3, halve
+from routing_jax.convolution import Conv3x3, conv, halve, halve_by_mean
 
 SHAPES = st.tuples(*(st.integers(1, 5) for _ in range(5)))  # B, height, width, channels, features
-METHODS = [functools.partial(conv3x3, method=method) for method in ("slices", "native")]
+METHODS = [functools.partial(conv, method=method) for method in ("slices", "native")]
 
 
 def normal(seed: int, *shape: int) -> np.ndarray:
@@ -42,7 +42,7 @@ def test_golden():
     kernel = jnp.array([[0, 0, 0], [0, 1, 10], [0, 100, 0]], jnp.float32)[:, :, None, None]
     expected = np.array([[321, 402], [43, 4]])[None, :, :, None]
     for method in ("slices", "native", "auto"):
-        np.testing.assert_array_equal(conv3x3(image, kernel, method=method), expected)
+        np.testing.assert_array_equal(conv(image, kernel, method=method), expected)
 
 
 @hypothesis.settings(max_examples=6)
@@ -52,6 +52,17 @@ def test_slices_equal_the_native_convolution_in_value_and_gradients(shape):
     x, kernel = normal(0, batch, height, width, channels), normal(1, 3, 3, channels, features)
     slices, native = values_and_gradients(METHODS, x, kernel)
     assert slices[0].shape == (batch, height, width, features)
+    assert_close(slices, native)
+
+
+@pytest.mark.parametrize("padding", ["same", "valid"])
+@pytest.mark.parametrize("sides", [(1, 1), (5, 5), (1, 7), (7, 3)])
+def test_kernels_of_any_odd_sides_equal_the_native_convolution(sides, padding):
+    x, kernel = normal(0, 2, 8, 9, 3), normal(1, *sides, 3, 2)
+    methods = [functools.partial(method, padding=padding) for method in METHODS]
+    slices, native = values_and_gradients(methods, x, kernel)
+    lost = [side - 1 if padding == "valid" else 0 for side in sides]
+    assert slices[0].shape == (2, 8 - lost[0], 9 - lost[1], 2)
     assert_close(slices, native)
 
 
@@ -68,7 +79,7 @@ def test_slices_learn_the_same_inside_a_loop_as_the_native_convolution_outside()
 
     def step(kernel, method):
         def loss(kernel):
-            return ((conv3x3(x, kernel, method=method) - target) ** 2).mean()
+            return ((conv(x, kernel, method=method) - target) ** 2).mean()
 
         return kernel - 0.1 * jax.grad(loss)(kernel)
 
@@ -85,7 +96,7 @@ def test_slices_learn_the_same_inside_a_loop_as_the_native_convolution_outside()
 def test_auto_takes_slices_on_cpu_and_the_backends_own_elsewhere(monkeypatch):
     def primitives(backend):
         monkeypatch.setattr(jax, "default_backend", lambda: backend)
-        jaxpr = jax.make_jaxpr(lambda x, kernel: conv3x3(x, kernel))(
+        jaxpr = jax.make_jaxpr(lambda x, kernel: conv(x, kernel))(
             normal(0, 1, 4, 4, 2), normal(1, 3, 3, 2, 2)
         )
         return {equation.primitive.name for equation in jaxpr.eqns}
@@ -130,6 +141,12 @@ def test_halving_equals_max_pooling_in_value_and_gradient(shape):
     x = normal(0, *shape, 2)  # no two values are equal, so the gradients are defined
     ours, pooled = values_and_gradients([halve, lambda x: nn.max_pool(x, (2, 2), (2, 2))], x)
     jax.tree.map(np.testing.assert_array_equal, ours, pooled)
+
+
+def test_halving_by_mean_golden():
+    # Windows {1, 2, 5, 6} and {3, 4, 7, 8}; the last row and column are cropped.
+    image = jnp.array([[1.0, 2, 3, 4, 99], [5, 6, 7, 8, 99], [99, 99, 99, 99, 99]])
+    np.testing.assert_array_equal(halve_by_mean(image[None, :, :, None]), [[[[3.5], [5.5]]]])
 
 
 def test_halving_splits_the_gradient_of_equal_maxima():

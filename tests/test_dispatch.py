@@ -12,8 +12,8 @@ import pytest
 from hypothesis import strategies as st
 
 from routing_jax.config_fields import DISPATCH_STRATEGIES
-from routing_jax.convolution import conv3x3
-from routing_jax.dispatch import Stage, choose_strategy, route, select
+from routing_jax.convolution import conv
+from routing_jax.dispatch import Stage, choose_strategy, mix_active, mix_outputs, route, select
 from routing_jax.slots import assign_slots, capacity, stable_order
 
 ANY_BLOCK = ("dense", "grouped", "auto")
@@ -183,7 +183,7 @@ def test_blocks_with_spatial_axes(per_task):
         out = jnp.asarray(x)
         for block in range(blocks):
             chosen = np.nonzero(by_example == block)
-            out = out.at[chosen].set(conv3x3(x[chosen], kernels[block]))
+            out = out.at[chosen].set(conv(x[chosen], kernels[block]))
         return out
 
     expected, pull = jax.vjp(block_by_block, kernels, x)
@@ -192,7 +192,7 @@ def test_blocks_with_spatial_axes(per_task):
 
         def by_select(kernels, x, strategy=strategy):
             return select(
-                lambda kernel, x: conv3x3(x, kernel),
+                lambda kernel, x: conv(x, kernel),
                 kernels,
                 x,
                 jnp.asarray(actions),
@@ -415,3 +415,38 @@ def test_the_order_by_action_is_stable(num_blocks):
     actions = jnp.array([3, 0, 3, 1, 0, 4], jnp.int32)
     order = stable_order(actions, num_blocks)
     np.testing.assert_array_equal(order, [1, 4, 3, 0, 2, 5])
+
+
+@hypothesis.settings(max_examples=20, deadline=None)
+@hypothesis.given(st.integers(0, 10**6), st.integers(1, 4), st.integers(1, 5), st.integers(1, 3))
+def test_mixing_what_is_active_equals_mixing_all(seed, tasks, num_blocks, examples):
+    rng = np.random.default_rng(seed)
+    bank = {"w": jnp.asarray(rng.normal(size=(num_blocks, 3, 2)), jnp.float32)}
+    x = jnp.asarray(rng.normal(size=(tasks, examples, 3)), jnp.float32)
+    on = rng.random((tasks, num_blocks)) < 0.5
+    weights = jnp.asarray(on * rng.normal(size=on.shape), jnp.float32)
+
+    def block(params, x):
+        return jnp.tanh(x @ params["w"])
+
+    np.testing.assert_allclose(
+        mix_active(block, bank, x, weights),
+        mix_outputs(block, bank, x, weights),
+        rtol=1e-5,
+        atol=1e-6,
+    )
+
+
+def test_blocks_that_are_off_are_not_computed():
+    runs = []
+
+    def block(params, x):
+        jax.debug.callback(lambda w: runs.append(float(w)), params["w"][0])
+        return x * params["w"][None]
+
+    bank = {"w": jnp.array([[1.0], [2.0], [3.0]])}
+    weights = jnp.array([[0.0, 0.5, 0.0], [1.0, 0.0, 1.0]])
+    out = mix_active(block, bank, jnp.ones((2, 4, 1)), weights)
+    jax.effects_barrier()
+    assert sorted(runs) == [1.0, 2.0, 3.0]  # block 1 for the first task, 0 and 2 for the second
+    np.testing.assert_allclose(out[:, 0, 0], [1.0, 4.0])

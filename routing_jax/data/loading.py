@@ -56,6 +56,9 @@ def load(data_config: ConfigDict, *, say: Say) -> TaskSet:
         than are asked for, or a task is left without an example.
     """
     splits, fallback = _splits(data_config, say)
+    if data_config.tasks in tasks.IMAGES:
+        more = tasks.IMAGES[data_config.tasks]
+        splits = {split: more(images) for split, images in splits.items()}
     train, test, evaluated_on = splits["train"], splits["test"], "test"
     if data_config.validation_fraction > 0:
         train, test = hold_out(train, data_config.validation_fraction)

@@ -91,11 +91,44 @@ def related_pairs(inputs: LabelledImages) -> TaskArrays:
     )
 
 
+def rotated_copies(images: LabelledImages) -> TaskArrays:
+    """Two tasks over the images as they are, and two over the same images turned by 90 degrees.
+
+    Section 5.1 of Maziarz et al. 2019: the tasks of a pair are copies, so they have all reason to
+    share, and those of different pairs have little. `images` holds both, see `with_rotated`.
+    """
+    once = superclass(images)
+    twice = np.repeat(np.arange(len(once.names)), 2)
+    names = [name for kind in once.names for name in (kind, f"{kind}, copy")]
+    return TaskArrays(
+        tuple(names), once.index[twice], once.labels[twice], once.sizes[twice], once.classes[twice]
+    )
+
+
+def with_rotated(images: LabelledImages) -> LabelledImages:
+    """The images and, behind them, the same turned by 90 degrees, with classes of their own."""
+    classes = len(images.class_names)
+    turned = np.rot90(images.images, axes=(1, 2))
+    return dataclasses.replace(
+        images,
+        images=np.concatenate([images.images, turned]),
+        labels=np.concatenate([images.labels, images.labels + classes]),
+        class_names=(*images.class_names, *(f"{name}, rotated" for name in images.class_names)),
+        superclass_of_class=np.repeat(np.arange(2, dtype=np.int32), classes),
+        superclass_names=("upright", "rotated"),
+    )
+
+
+IMAGES: dict[str, Callable[[LabelledImages], LabelledImages]] = {"rotated_copies": with_rotated}
+"""Task sets that need more images than the source has; applied to each split."""
+
+
 TASKS: dict[str, Callable[[LabelledImages], TaskArrays]] = {
     "one_vs_rest": one_vs_rest,
     "superclass": superclass,
     "alphabet": superclass,
     "related_pairs": related_pairs,
+    "rotated_copies": rotated_copies,
 }
 
 

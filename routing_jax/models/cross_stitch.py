@@ -33,7 +33,7 @@ class CrossStitchNetwork(MultiTaskNetwork):
     there are D - 1 mixes.
 
     Attributes:
-      encoder, banks, bank_of_depth: see `MultiTaskNetwork`; K = T.
+      encoder, banks, bank_of_depth, head, dropout: see `MultiTaskNetwork`; K = T.
     """
 
     def setup(self) -> None:

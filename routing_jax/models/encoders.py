@@ -56,6 +56,17 @@ class FlattenEncoder(nn.Module):
         return x.astype(self.dtype).reshape(images.shape[0], -1)
 
 
+class PixelEncoder(nn.Module):
+    """No encoder: the pixels as a map."""
+
+    dtype: jnp.dtype = jnp.float32
+
+    def __call__(self, images: jax.Array, *, train: bool) -> jax.Array:
+        """uint8 [B, height, width, channels] to `dtype` of the same shape."""
+        del train
+        return unit_range(images, self.dtype)
+
+
 def unit_range(images: jax.Array, dtype: jnp.dtype) -> jax.Array:
     """uint8 0..255 to 0..1; black stays 0, as the zero padding of a convolution expects."""
     return images.astype(dtype) * jnp.asarray(1 / 255, dtype)
@@ -65,4 +76,5 @@ ENCODERS: dict[str, Callable[..., nn.Module]] = {
     "conv4": ConvEncoder,
     "stem": partial(ConvEncoder, layers=1),
     "flatten": FlattenEncoder,
+    "pixels": PixelEncoder,
 }

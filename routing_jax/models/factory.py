@@ -8,15 +8,17 @@ import jax
 import jax.numpy as jnp
 from ml_collections import ConfigDict
 
-from routing_jax.blocks import BlockBank, ConvBlock, DenseBlock
+from routing_jax.blocks import BlockBank, ConvBlock, DenseBlock, ValidConvBlock
 from routing_jax.errors import UserError
 from routing_jax.models.cross_stitch import CrossStitchNetwork
 from routing_jax.models.encoders import ENCODERS
+from routing_jax.models.gumbel_matrix import GumbelMatrixNetwork
 from routing_jax.models.network import MultiTaskNetwork
 from routing_jax.models.routing_network import RoutingNetwork
 from routing_jax.models.soft_mixture import SoftMixtureNetwork
+from routing_jax.routers.allocation import Allocation, FixedAllocation
 from routing_jax.routers.factory import make_fixed_router, make_router
-from routing_jax.routers.fixed import blocks_of_depth, fixed_routes
+from routing_jax.routers.fixed import Routes, blocks_of_depth, fixed_routes
 
 
 class DataShape(NamedTuple):
@@ -50,6 +52,7 @@ class _Parts(NamedTuple):
     shape: DataShape
     encoder: nn.Module
     layers: list[_Layer]
+    head: BlockBank | None
     block_noise: float | jax.Array
     seed: jax.Array | int
 
@@ -57,6 +60,11 @@ class _Parts(NamedTuple):
     def num_blocks(self) -> int:
         """K, where it is the same at every depth."""
         return self.config.model.num_blocks or self.shape.num_tasks
+
+    @property
+    def depth(self) -> int:
+        """D."""
+        return len(self.layers)
 
 
 def make_model(
@@ -76,14 +84,18 @@ def make_model(
 
     Raises:
       UserError: PASS, a shared bank or a shared policy network was asked for and no layer's widths
-        allow it; or a table of routes does not fit.
+        allow it; or a table of routes, or a convolution, does not fit.
     """
     dtype = jnp.dtype(config.model.dtype)
     encoder = ENCODERS[config.model.encoder](dtype=dtype)
     if config.model.block == "conv":
         encoder = encoder.clone(flatten=False)
     layers = _layers(config.model, _encoded_shape(encoder, shape.image), shape.num_classes)
-    parts = _Parts(config, shape, encoder, layers, block_noise, seed)
+    head = None
+    if config.model.head == "own":
+        block = _logits(config.model, layers[-1].outputs, shape.num_classes)
+        head = BlockBank(block, shape.num_tasks)
+    parts = _Parts(config, shape, encoder, layers, head, block_noise, seed)
     return MODELS[config.model.name](parts)
 
 
@@ -98,48 +110,65 @@ def _routing_network(parts: _Parts) -> RoutingNetwork:
         allowed=allowed,
         shapes=tuple(layer.inputs for layer in layers),
     )
-    banks = _banks(parts, [parts.num_blocks] * len(layers))
-    return RoutingNetwork(parts.encoder, *banks, router, config.dispatch.strategy)
+    common = _common(parts, [parts.num_blocks] * parts.depth)
+    return RoutingNetwork(*common, router, config.dispatch.strategy)
 
 
 def _fixed_network(parts: _Parts) -> RoutingNetwork:
     """A routing network that has the blocks of its routes and no others."""
-    config, depth = parts.config, len(parts.layers)
-    routes = fixed_routes(
-        config.router.routes,
+    routes = _fixed_routes(parts)
+    drawn = parts.config.router.routes == "random"
+    blocks = (parts.num_blocks,) * parts.depth if drawn else blocks_of_depth(routes)
+    allowed = tuple(tuple(k < count for k in range(max(blocks))) for count in blocks)
+    router = make_fixed_router(routes, allowed)
+    return RoutingNetwork(*_common(parts, blocks), router, parts.config.dispatch.strategy)
+
+
+def _fixed_routes(parts: _Parts) -> Routes | jax.Array:
+    return fixed_routes(
+        parts.config.router.routes,
         num_tasks=parts.shape.num_tasks,
-        depth=depth,
+        depth=parts.depth,
         num_blocks=parts.num_blocks,
         seed=parts.seed,
     )
-    drawn = config.router.routes == "random"
-    blocks = (parts.num_blocks,) * depth if drawn else blocks_of_depth(routes)
-    allowed = tuple(tuple(k < count for k in range(max(blocks))) for count in blocks)
-    router = make_fixed_router(routes, allowed)
-    return RoutingNetwork(parts.encoder, *_banks(parts, blocks), router, config.dispatch.strategy)
+
+
+def _gumbel_matrix(parts: _Parts) -> GumbelMatrixNetwork:
+    router_config = parts.config.router
+    tasks, depth, blocks = parts.shape.num_tasks, parts.depth, parts.num_blocks
+    if router_config.policy != "fixed":
+        router = Allocation(tasks, depth, blocks, router_config.start_probability)
+    elif router_config.routes == "all":
+        router = FixedAllocation((((1,) * blocks,) * depth,) * tasks)
+    else:
+        routes = _fixed_routes(parts)
+        blocks = max(blocks_of_depth(routes))
+        router = FixedAllocation(
+            tuple(tuple(tuple(int(k == b) for k in range(blocks)) for b in r) for r in routes)
+        )
+    return GumbelMatrixNetwork(*_common(parts, [blocks] * depth), router, router_config.merge)
 
 
 def _cross_stitch(parts: _Parts) -> CrossStitchNetwork:
-    tasks = parts.shape.num_tasks
-    return CrossStitchNetwork(parts.encoder, *_banks(parts, [tasks] * len(parts.layers)))
+    return CrossStitchNetwork(*_common(parts, [parts.shape.num_tasks] * parts.depth))
 
 
 def _soft_mixture(parts: _Parts) -> SoftMixtureNetwork:
-    banks = _banks(parts, [parts.num_blocks] * len(parts.layers))
-    return SoftMixtureNetwork(parts.encoder, *banks, parts.shape.num_tasks)
+    common = _common(parts, [parts.num_blocks] * parts.depth)
+    return SoftMixtureNetwork(*common, parts.shape.num_tasks)
 
 
 MODELS: dict[str, Callable[[_Parts], MultiTaskNetwork]] = {
     "routing_network": _routing_network,
     "cross_stitch": _cross_stitch,
     "soft_mixture": _soft_mixture,
+    "gumbel_matrix": _gumbel_matrix,
 }
 
 
-def _banks(
-    parts: _Parts, num_blocks: Sequence[int]
-) -> tuple[tuple[BlockBank, ...], tuple[int, ...]]:
-    """The banks, given the number of blocks at each depth, and the bank of each depth."""
+def _common(parts: _Parts, num_blocks: Sequence[int]) -> tuple[object, ...]:
+    """The attributes of `MultiTaskNetwork` in their order, given the blocks at each depth."""
     shared = parts.config.model.bank == "shared"
     distinct, bank_of_depth = _assign_banks(parts.layers, shared=shared)
     counts = [0] * len(distinct)
@@ -150,7 +179,7 @@ def _banks(
         BlockBank(layer.block, count, parts.block_noise)
         for layer, count in zip(distinct, counts, strict=True)
     )
-    return banks, bank_of_depth
+    return parts.encoder, banks, bank_of_depth, parts.head, parts.config.model.dropout
 
 
 def _encoded_shape(encoder: nn.Module, image: tuple[int, ...]) -> tuple[int, ...]:
@@ -164,19 +193,41 @@ def _encoded_shape(encoder: nn.Module, image: tuple[int, ...]) -> tuple[int, ...
 
 
 def _layers(model_config: ConfigDict, encoded: tuple[int, ...], classes: int) -> list[_Layer]:
-    """The D routed layers: `width` features each, the last one the logits."""
-    dtype, width = jnp.dtype(model_config.dtype), model_config.width
-    if model_config.block == "conv":
-        hidden = ConvBlock(width, dtype)
-    else:
-        hidden = DenseBlock(width, dtype=dtype)
+    """The D routed layers; without a head of each task's own the last one gives the logits."""
     layers, inputs = [], encoded
-    for _ in range(model_config.depth - 1):
+    routed_logits = model_config.head == "routed"
+    for depth in range(model_config.depth - routed_logits):
+        hidden = _hidden(model_config, depth, inputs)
         outputs = _outputs(hidden, inputs)
         layers.append(_Layer(inputs, outputs, hidden))
         inputs = outputs
-    last = DenseBlock(classes, activation=False, dtype=dtype, flatten=len(inputs) > 1)
-    return [*layers, _Layer(inputs, (classes,), last, hidden=False)]
+    if routed_logits:
+        last = _logits(model_config, inputs, classes)
+        layers.append(_Layer(inputs, (classes,), last, hidden=False))
+    return layers
+
+
+def _hidden(model_config: ConfigDict, depth: int, inputs: tuple[int, ...]) -> nn.Module:
+    """The block of a hidden routed layer, for inputs of that shape."""
+    dtype, width = jnp.dtype(model_config.dtype), model_config.width
+    if model_config.block == "dense":
+        return DenseBlock(width, dtype=dtype, flatten=len(inputs) > 1)
+    if model_config.block == "conv":
+        return ConvBlock(width, dtype)
+    side = 3 if depth else 5
+    if min(inputs[:2]) < side:
+        raise UserError(
+            f"model.block: the convolution of depth {depth + 1} takes maps of at least "
+            f"{side}x{side}, and the one before it leaves {inputs[0]}x{inputs[1]}: use a smaller "
+            "model.depth, larger images, or model.block=conv, which pads."
+        )
+    return ValidConvBlock(width, side, pool=depth < model_config.depth - 1, dtype=dtype)
+
+
+def _logits(model_config: ConfigDict, inputs: tuple[int, ...], classes: int) -> nn.Module:
+    """The block that gives the logits."""
+    dtype = jnp.dtype(model_config.dtype)
+    return DenseBlock(classes, activation=False, dtype=dtype, flatten=len(inputs) > 1)
 
 
 def _outputs(block: nn.Module, inputs: tuple[int, ...]) -> tuple[int, ...]:

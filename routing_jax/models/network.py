@@ -24,10 +24,16 @@ class Routed(NamedTuple):
     the mixtures."""
     observations: tuple[jax.Array, ...] = ()
     """What the router saw; see `types.Trajectory`."""
+    allocation: jax.Array | None = None
+    """float32 [T, D, K], the probabilities that blocks are on, for their penalties; None where
+    blocks are not switched on and off."""
 
 
 class MultiTaskNetwork(nn.Module):
-    """A shared encoder, then D layers of function blocks; the last one gives the logits.
+    """A shared encoder, then D layers of function blocks, and logits.
+
+    The last layer gives the logits, unless there is a head: then each task has a layer of its own
+    for them behind the D layers.
 
     A system is a subclass with `num_tasks` and `route`; `initialise` is there for parameters that a
     forward pass alone does not touch.
@@ -37,11 +43,15 @@ class MultiTaskNetwork(nn.Module):
       banks: the distinct banks.
       bank_of_depth: for each depth, the bank it draws from (one bank at several depths is
         "recursive" routing).
+      head: a bank of one layer for each task; None where the last routed layer gives the logits.
+      dropout: share of the features that training drops before the head.
     """
 
     encoder: nn.Module
     banks: Sequence[BlockBank]
     bank_of_depth: tuple[int, ...]
+    head: BlockBank | None
+    dropout: float
 
     def __call__(self, images: jax.Array, *, exploration: Exploration) -> Routed:
         """One training pass: sampled decisions, batch normalisation by the batch.
@@ -65,6 +75,14 @@ class MultiTaskNetwork(nn.Module):
         """Sends representations [T, n, ...] along their routes, the best ones by default."""
         raise NotImplementedError
 
+    def answer(self, x: jax.Array, *, training: bool) -> jax.Array:
+        """Logits, float32 [T, n, C], of what the last layer gave, [T, n, ...]."""
+        if self.head is not None:
+            if training and self.dropout > 0:
+                x = _drop(self.make_rng("router"), x, self.dropout)
+            x = jax.vmap(self.head.apply_block)(self.head(x[0]), x)
+        return x.astype(jnp.float32)
+
     def initialise(self, x: jax.Array) -> None:
         """Touches the parameters that `route` may leave out, given representations [T, n, ...]."""
 
@@ -77,3 +95,9 @@ class MultiTaskNetwork(nn.Module):
     def num_blocks(self) -> int:
         """K; the most of all depths where they differ."""
         return max(bank.num_blocks for bank in self.banks)
+
+
+def _drop(key: jax.Array, x: jax.Array, share: float) -> jax.Array:
+    """Dropout: zeros for a random share of `x`, the rest grown by as much."""
+    kept = jax.random.bernoulli(key, 1 - share, x.shape)
+    return jnp.where(kept, x / (1 - share), 0)

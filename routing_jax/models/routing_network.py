@@ -10,10 +10,10 @@ from routing_jax.types import Decisions, Exploration
 
 
 class RoutingNetwork(MultiTaskNetwork):
-    """A shared encoder, then D routed layers; the last one gives the logits.
+    """A shared encoder, then D routed layers.
 
     Attributes:
-      encoder, banks, bank_of_depth: see `MultiTaskNetwork`.
+      encoder, banks, bank_of_depth, head, dropout: see `MultiTaskNetwork`.
       router: see `routers.router`.
       strategy: of `dispatch.select`.
     """
@@ -32,12 +32,13 @@ class RoutingNetwork(MultiTaskNetwork):
             return self._route_ahead(x, agents, exploration)
         return self._route_step_by_step(x, agents, exploration)
 
-    def follow(self, x: jax.Array, actions: jax.Array) -> jax.Array:
+    def follow(self, x: jax.Array, actions: jax.Array, *, training: bool = False) -> jax.Array:
         """Logits [T, n, C] of representations [T, n, ...] along int32 actions [T, n or 1, D]."""
         if actions.shape[1] == 1:  # one route per task
             actions = actions[:, 0]
         stages = [self._stage(depth) for depth in range(len(self.bank_of_depth))]
-        return dispatch.route(stages, x, actions, strategy=self.strategy).astype(jnp.float32)
+        x = dispatch.route(stages, x, actions, strategy=self.strategy)
+        return self.answer(x, training=training)
 
     @property
     def num_tasks(self) -> int:
@@ -58,7 +59,7 @@ class RoutingNetwork(MultiTaskNetwork):
         self, x: jax.Array, agents: jax.Array, exploration: Exploration | None
     ) -> Routed:
         choice = self.router.decide_ahead(agents, exploration)
-        logits = self.follow(x, choice.actions)
+        logits = self.follow(x, choice.actions, training=exploration is not None)
         shape = (*x.shape[:2], choice.actions.shape[-1])
         decisions = Decisions(jnp.broadcast_to(choice.actions, shape), agents)
         return Routed(logits, decisions, choice.probabilities, self._observations([x]))
@@ -78,7 +79,7 @@ class RoutingNetwork(MultiTaskNetwork):
             actions.append(jnp.broadcast_to(choice.actions, agents.shape))
             probabilities.append(choice.probabilities)
         return Routed(
-            x.astype(jnp.float32),
+            self.answer(x, training=exploration is not None),
             Decisions(jnp.stack(actions, axis=-1), agents),
             jnp.stack(probabilities, axis=2),
             self._observations(states),

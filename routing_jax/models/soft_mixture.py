@@ -2,7 +2,6 @@
 
 import flax.linen as nn
 import jax
-import jax.numpy as jnp
 
 from routing_jax import dispatch
 from routing_jax.models.network import MultiTaskNetwork, Routed
@@ -15,7 +14,7 @@ class SoftMixtureNetwork(MultiTaskNetwork):
     The weights are a softmax, start equal, and learn by back-propagation with the blocks.
 
     Attributes:
-      encoder, banks, bank_of_depth: see `MultiTaskNetwork`.
+      encoder, banks, bank_of_depth, head, dropout: see `MultiTaskNetwork`.
       num_tasks: T.
     """
 
@@ -27,9 +26,9 @@ class SoftMixtureNetwork(MultiTaskNetwork):
 
     def route(self, x: jax.Array, exploration: Exploration | None = None) -> Routed:
         """Mixes the blocks for representations [T, n, ...]; `probabilities` are the weights."""
-        del exploration
         weights = jax.nn.softmax(self.mixture)
         for depth, index in enumerate(self.bank_of_depth):
             bank = self.banks[index]
             x = dispatch.mix_outputs(bank.apply_block, bank(x[0]), x, weights[:, depth])
-        return Routed(x.astype(jnp.float32), None, jax.lax.stop_gradient(weights)[:, None])
+        logits = self.answer(x, training=exploration is not None)
+        return Routed(logits, None, jax.lax.stop_gradient(weights)[:, None])

@@ -6,6 +6,7 @@ own_last      task-specific-1-fc, and the shared trunk: one block for all tasks,
               last layer, where each has its own
 shared        one block for all tasks at every depth; nothing knows the task
 random        a random block for each task and depth, by the run's seed
+all           every block for all tasks, where several can be on (gumbel_matrix)
 ============= ================================================================================
 
 A table is written as the routes of the tasks in their order, such as "0-0-0 0-0-1 1-1-2" for three

@@ -24,13 +24,15 @@ def make_optimizer(
 
     Args:
       config: the whole configuration; static choices are read from it.
-      router: the model's; None where no routes are learned, and then no `trajectory` is taken.
+      router: the model's; None where no trajectory is learned from, and then none is taken.
       hyper: traced values.
       total_steps: length of the run, for the schedule.
     """
     parts = {"blocks": _block_optimizer(config.optimizer, hyper, total_steps)}
     if router is not None:
         parts["router"] = _on_subtree("router", _router_optimizer(config.router, router, hyper))
+    else:  # what back-propagation trains of a router, if anything
+        parts["router"] = _ROUTER_STEPS[config.router.optimizer](hyper.router_learning_rate)
     return optax.partition(parts, label_parameters)
 
 

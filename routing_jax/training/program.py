@@ -76,7 +76,7 @@ class Program:
         shared = self.config.data.share_images
         first = draw_batch(train, key=keys.data, step=jnp.int32(0), examples=1, shared=shared)
         exploration = exploration_at(
-            hyper, jnp.float32(0), schedule=self.config.router.exploration_schedule
+            hyper, jnp.float32(0), jnp.float32(0), schedule=self.config.router.exploration_schedule
         )
         routed, variables = model.init_with_output(
             {"params": keys.init, "router": keys.step}, first.images, exploration=exploration

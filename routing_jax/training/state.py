@@ -34,6 +34,11 @@ class Hyperparams(NamedTuple):
     temperature: jax.Array
     temperature_end: jax.Array
     entropy_weight: jax.Array
+    budget: jax.Array
+    budget_weight: jax.Array
+    certainty_weight: jax.Array
+    empty_weight: jax.Array
+    count_weight: jax.Array
     rho: jax.Array
     discount: jax.Array
     block_noise: jax.Array
@@ -71,18 +76,24 @@ def _or(value: float | None, default: float) -> float:
     return default if value is None else value
 
 
-def exploration_at(hyper: Hyperparams, progress: jax.Array, *, schedule: str) -> Exploration:
+def exploration_at(
+    hyper: Hyperparams, progress: jax.Array, updates: jax.Array, *, schedule: str
+) -> Exploration:
     """Exploration at a point of the run.
 
     Args:
       hyper: its values at the start and the end.
       progress: float32 scalar, 0 at the first step, 1 at the end.
-      schedule: "linear" from start to end, or "geometric", which needs ends that differ above 0.
+      updates: float32 scalar, how often a task has been learned from; a step of T tasks adds T.
+      schedule: "linear" from start to end; "geometric", which needs ends that differ above 0; or
+        "inverse_sqrt", `start / sqrt(updates + 1)` but never below the end.
     """
 
     def between(start: jax.Array, end: jax.Array) -> jax.Array:
         if schedule == "linear":
             return start + progress * (end - start)
+        if schedule == "inverse_sqrt":
+            return jnp.maximum(end, start * jax.lax.rsqrt(updates + 1))
         # Where nothing changes, nothing need be above 0.
         ratio = end / jnp.where(start == end, 1.0, start)
         return start * jnp.where(start == end, 1.0, ratio) ** progress

@@ -11,6 +11,7 @@ from routing_jax.models.network import MultiTaskNetwork, Routed
 from routing_jax.models.routing_network import RoutingNetwork
 from routing_jax.objectives import Objective, share_of_tasks
 from routing_jax.rl import rewards
+from routing_jax.routers.allocation import Penalties, penalty
 from routing_jax.training.state import (
     Hyperparams,
     Tally,
@@ -42,7 +43,10 @@ def train_step(
         jax.random.fold_in(keys.step, state.step), 3
     )
     progress = state.step.astype(jnp.float32) / total_steps
-    exploration = exploration_at(hyper, progress, schedule=config.router.exploration_schedule)
+    updates = state.step.astype(jnp.float32) * train.index.shape[0]
+    exploration = exploration_at(
+        hyper, progress, updates, schedule=config.router.exploration_schedule
+    )
     batch = _draw(config, train, state.step, data_key=keys.data, augment_key=augment_key)
 
     def loss_of(params: Params) -> tuple[jax.Array, tuple[Routed, Params]]:
@@ -53,7 +57,8 @@ def train_step(
             rngs={"router": router_key},
             mutable=["batch_stats"],
         )
-        return objective.loss(routed.logits, batch), (routed, updated.get("batch_stats", {}))
+        loss = objective.loss(routed.logits, batch) + _penalty(hyper, routed, progress)
+        return loss, (routed, updated.get("batch_stats", {}))
 
     (loss, (routed, batch_stats)), gradients = jax.value_and_grad(loss_of, has_aux=True)(
         state.params
@@ -100,6 +105,14 @@ def _draw(
         shared=config.data.share_images,
     )
     return batch._replace(images=augment(batch.images, augment_key, kind=config.data.augment))
+
+
+def _penalty(hyper: Hyperparams, routed: Routed, progress: jax.Array) -> jax.Array | float:
+    """What the allocation of blocks costs; nothing where blocks are not switched on and off."""
+    if routed.allocation is None:
+        return 0.0
+    penalties = Penalties(*(getattr(hyper, name) for name in Penalties._fields))
+    return penalty(routed.allocation, penalties, progress)
 
 
 def variables_of(state: TrainState) -> dict[str, Params]:

@@ -125,3 +125,18 @@ def test_a_set_without_superclasses_is_refused(labelled):
 
 def test_the_configuration_offers_exactly_the_tasks_that_exist():
     assert set(DATA_TASKS) == set(tasks.TASKS)
+
+
+def test_rotated_copies_turn_each_image_and_pair_what_is_the_same():
+    pixels = np.array([[[1, 2], [3, 4]], [[5, 6], [7, 8]]], np.uint8)[..., None]
+    images = LabelledImages("two", pixels, np.array([1, 0], np.int32), ("a", "b"))
+    both = tasks.with_rotated(images)
+    # A quarter turn to the left: what was right is on top.
+    np.testing.assert_array_equal(both.images[2, ..., 0], [[2, 4], [1, 3]])
+    np.testing.assert_array_equal(both.images[:2], pixels)
+    arrays = tasks.rotated_copies(both)
+    assert arrays.names == ("upright", "upright, copy", "rotated", "rotated, copy")
+    np.testing.assert_array_equal(arrays.index, [[0, 1], [0, 1], [2, 3], [2, 3]])
+    np.testing.assert_array_equal(arrays.labels, [[1, 0]] * 4)
+    np.testing.assert_array_equal(arrays.sizes, [2] * 4)
+    np.testing.assert_array_equal(arrays.classes, [2] * 4)

@@ -54,6 +54,8 @@ MORE = [
     {"router.rule": "gumbel_softmax", "model.block": "conv", "model.encoder": "stem"},
     {"router.rule": "relax", "router.agent": "dispatched", "router.networks": "shared"}
     | {"router.policy": "approximator"},
+    {"router.rule": "reinforce", "router.temperature": 50.0, "router.temperature_end": 0.5}
+    | {"router.exploration_schedule": "inverse_sqrt", "model.head": "own"},
 ]
 """Combinations beyond the pairs."""
 COVERED = {
@@ -68,7 +70,8 @@ COVERED = {
     "router.task_input": (False, True),
     "router.wpl_convention": fields.WPL_CONVENTIONS,
     "model.bank": fields.BANKS,
-    "model.block": fields.BLOCKS,
+    "model.block": ("dense", "conv"),
+    "model.head": fields.HEADS,
     "reward.final": fields.FINAL_REWARDS,
     "reward.collaboration": fields.COLLABORATION_REWARDS,
 }

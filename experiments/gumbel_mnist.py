@@ -1,0 +1,83 @@
+"""Gumbel-Matrix routing on MNIST and MNIST turned by 90 degrees, each twice.
+
+Purpose: does learned allocation find which tasks are the same? Four tasks: MNIST, a copy of it,
+MNIST turned by 90 degrees, a copy of that. Three routed layers of four small convolutions; each
+task learns which of them are on for it.
+
+Paper: Maziarz et al., "Gumbel-Matrix Routing for Flexible Multi-task Learning", 2019, section 5.1;
+architecture and settings of the authors' code. A step learns from all four tasks, where theirs
+takes the tasks one after the other.
+
+Command: python launch.py --config=experiments/gumbel_mnist.py
+    With a budget of three quarters of the blocks:
+    python launch.py --config=experiments/gumbel_mnist.py:budget=0.75
+    A baseline (shared_bottom, shared_bottom_sum, no_sharing, routing_network):
+    python launch.py --config=experiments/gumbel_mnist.py:baseline=no_sharing
+
+Expected: not measured yet.
+
+Minutes: not measured yet.
+"""
+
+import ml_collections
+
+from routing_jax.config import base_config
+from routing_jax.experiment import choose
+
+_FIXED = {"router.policy": "fixed", "router.rule": "wpl", "router.optimizer": "sgd"}
+_ALL = _FIXED | {"router.routes": "all"}
+_BASELINES = {
+    "none": {},
+    "shared_bottom": _ALL,
+    "shared_bottom_sum": _ALL | {"router.merge": "sum"},
+    "no_sharing": _FIXED | {"router.routes": "own", "model.num_blocks": None},
+    "routing_network": {
+        "model.name": "routing_network",
+        "router.rule": "wpl",
+        "router.optimizer": "sgd",
+        "router.learning_rate": 0.1,
+        "router.temperature": None,
+        "router.temperature_end": None,
+        "router.exploration_schedule": "linear",
+    },
+}
+_BUDGETS = {"1": {}, "0.75": {"router.budget": 0.75, "router.budget_weight": 1.0}}
+_CHOICES = {"baseline": _BASELINES, "budget": _BUDGETS}
+
+
+def get_config(arg: str = "") -> ml_collections.ConfigDict:
+    """The configuration; `arg` is a list of choices, such as "baseline=no_sharing".
+
+    Raises:
+        ValueError: There is no such choice.
+    """
+    config = base_config()
+    config.experiment = "gumbel_mnist"
+    config.data.name = "mnist"
+    config.data.tasks = "rotated_copies"
+    config.data.fallback = "none"
+    config.model.name = "gumbel_matrix"
+    config.model.encoder = "pixels"
+    config.model.block = "valid_conv"
+    config.model.num_blocks = 4
+    config.model.depth = 3
+    config.model.width = 4
+    config.model.head = "own"
+    config.model.dropout = 0.5
+    config.router.rule = "gumbel_softmax"
+    config.router.optimizer = "adam"
+    config.router.learning_rate = 5e-3
+    config.router.temperature = 50.0
+    config.router.temperature_end = 0.5
+    config.router.exploration_schedule = "inverse_sqrt"
+    config.optimizer.name = "adam"
+    config.optimizer.learning_rate = 5e-3
+    config.optimizer.schedule = "constant"
+    config.optimizer.unused_blocks = "drift"
+    config.training.steps = None
+    config.training.epochs = 2
+    config.training.examples_per_task = 16
+    config.training.eval_every = 750
+    config.training.checkpoint_every = 1500
+    choose(config, arg, _CHOICES)
+    return config

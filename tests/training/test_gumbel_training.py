@@ -1,0 +1,80 @@
+"""The training of networks whose blocks are switched on and off for each task."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from routing_jax.training import loop
+from routing_jax.training.run import make_run
+
+GUMBEL = {
+    "model__name": "gumbel_matrix",
+    "model__head": "own",
+    "router__rule": "gumbel_softmax",
+    "router__optimizer": "adam",
+    "router__learning_rate": 0.02,
+    "router__temperature": 50.0,
+    "router__temperature_end": 0.5,
+    "router__exploration_schedule": "inverse_sqrt",
+    "optimizer__name": "adam",
+    "optimizer__learning_rate": 0.01,
+}
+
+# Adam of optax promotes types inside.
+pytestmark = pytest.mark.usefixtures("standard_promotion")
+
+
+@pytest.fixture
+def standard_promotion():
+    with jax.numpy_dtype_promotion("standard"):
+        yield
+
+
+def trained(config, tasks, *parts):
+    """The state at the start, and state and report after as many steps as the parts add up to."""
+    run = make_run(config, tasks)
+    train, test = loop.to_device(tasks.train), loop.to_device(tasks.test)
+    segment = jax.jit(run.program.segment)
+    start = state = jax.jit(run.program.init)(run.hyper, train)
+    for steps in parts:
+        state, report = segment(state, run.hyper, train, test, jnp.int32(steps), jnp.asarray(True))
+    return start, state, report
+
+
+def test_blocks_heads_and_switches_learn(tiny_config, digits):
+    start, _, first = trained(tiny_config(**GUMBEL), digits, 1)
+    _, state, report = trained(tiny_config(**GUMBEL), digits, 12)
+    assert float(report.train_loss) < 0.8 * float(first.train_loss)
+    moved = jax.tree.map(lambda a, b: bool((a != b).all()), start.params, state.params)
+    assert moved["router"]["logits"]
+    assert all(jax.tree.leaves(moved["head"]))
+    assert report.evaluation.routing.shape == (10, 2, 4)
+    on = jax.nn.softmax(state.params["router"]["logits"])[..., 0]
+    np.testing.assert_allclose(report.evaluation.routing, on, rtol=1e-5)
+
+
+def test_a_run_in_parts_learns_the_same(tiny_config, digits):
+    _, whole, _ = trained(tiny_config(**GUMBEL), digits, 12)
+    _, parts, _ = trained(tiny_config(**GUMBEL), digits, 5, 7)
+    jax.tree.map(np.testing.assert_array_equal, whole.params, parts.params)
+
+
+def test_a_budget_switches_blocks_off(tiny_config, digits):
+    costly = GUMBEL | {"router__budget": 0.25, "router__budget_weight": 30.0}
+    costly["router__learning_rate"] = 0.1
+    _, _, free = trained(tiny_config(**GUMBEL), digits, 12)
+    _, _, report = trained(tiny_config(**costly), digits, 12)
+    assert float(report.evaluation.routing.mean()) < 0.35
+    assert float(free.evaluation.routing.mean()) > 0.4
+
+
+@pytest.mark.parametrize("routes", ["own", "all"])
+def test_given_switches_stay_as_they_are(tiny_config, digits, routes):
+    blocks = 4 if routes == "all" else None
+    fixed = {"model__name": "gumbel_matrix", "router__policy": "fixed", "router__routes": routes}
+    fixed |= {"model__head": "own", "model__num_blocks": blocks}
+    _, state, report = trained(tiny_config(**fixed), digits, 4)
+    assert "router" not in state.params
+    expected = np.eye(10)[:, None].repeat(2, 1) if routes == "own" else np.ones((10, 2, 4))
+    np.testing.assert_array_equal(report.evaluation.routing, expected)

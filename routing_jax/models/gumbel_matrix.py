@@ -1,5 +1,7 @@
 """The network of Gumbel-Matrix routing: each task has the mean of the blocks allocated to it."""
 
+from typing import ClassVar
+
 import jax
 
 from routing_jax import dispatch
@@ -24,6 +26,8 @@ class GumbelMatrixNetwork(MultiTaskNetwork):
 
     router: Allocation | FixedAllocation
     merge: str = "mean"
+
+    switches_blocks: ClassVar[bool] = True
 
     @property
     def num_tasks(self) -> int:

@@ -1,7 +1,7 @@
 """What all systems have in common: one encoder, banks of blocks over it, logits per task."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import flax.linen as nn
 import jax
@@ -21,7 +21,7 @@ class Routed(NamedTuple):
     """None where routes are mixtures of all blocks."""
     probabilities: jax.Array
     """float32 [T, n or 1, D, A], the policy that decided, exploration left out; or the weights of
-    the mixtures."""
+    the mixtures; or the probabilities of switches."""
     observations: tuple[jax.Array, ...] = ()
     """What the router saw; see `types.Trajectory`."""
     allocation: jax.Array | None = None
@@ -52,6 +52,9 @@ class MultiTaskNetwork(nn.Module):
     bank_of_depth: tuple[int, ...]
     head: BlockBank | None
     dropout: float
+
+    switches_blocks: ClassVar[bool] = False
+    """Whether `probabilities` are those of blocks to be on, which need not add up to 1."""
 
     def __call__(self, images: jax.Array, *, exploration: Exploration) -> Routed:
         """One training pass: sampled decisions, batch normalisation by the batch.

@@ -45,8 +45,11 @@ def draw_policy_entropy(results: dict[str, Any], routing: Routing, figures_dir: 
     for i in range(entropy.shape[-1]):
         _draw_line(axes, results, entropy[..., i], label=f"depth {i + 1}", index=i)
     actions = routing.probabilities.shape[-1]
-    highest = math.log(actions)
-    label = f"highest possible:\nlog {actions} = {highest:.2f} nats"
+    if results.get("allocation") is None:
+        highest, formula = math.log(actions), f"log {actions}"
+    else:  # each block is on or off for itself
+        highest, formula = actions * math.log(2), f"{actions} log 2"
+    label = f"highest possible:\n{formula} = {highest:.2f} nats"
     axes.axhline(highest, color="0.3", linestyle=":", label=label)
     axes.set_ylim(-0.03 * max(highest, 0.1), 1.05 * max(highest, 0.1))
     axes.set_ylabel("policy entropy (nats, mean over tasks)")

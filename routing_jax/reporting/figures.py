@@ -6,10 +6,11 @@ from typing import Any
 from routing_jax.reporting.curve_figures import draw_learning_curves, draw_policy_entropy
 from routing_jax.reporting.routing_figure import draw_routing_map
 from routing_jax.reporting.routing_file import Routing
+from routing_jax.reporting.similarity_figure import draw_task_similarity
 
 
 def draw_all(results: dict[str, Any], routing: Routing, figures_dir: Path) -> list[Path]:
-    """Draws learning curves, routing map and policy entropy as PNG.
+    """Draws learning curves, routing map, policy entropy and, of switches, similarities as PNG.
 
     Args:
         results: the contents of results.json.
@@ -20,8 +21,11 @@ def draw_all(results: dict[str, Any], routing: Routing, figures_dir: Path) -> li
         The paths of the figures.
     """
     figures_dir.mkdir(parents=True, exist_ok=True)
-    return [
+    figures = [
         draw_learning_curves(results, figures_dir),
         draw_routing_map(results, routing, figures_dir),
         draw_policy_entropy(results, routing, figures_dir),
     ]
+    if results.get("allocation") is not None:
+        figures.append(draw_task_similarity(results, routing, figures_dir))
+    return figures

@@ -91,6 +91,11 @@ def route(actions: list[int]) -> str:
     return " → ".join("PASS" if action == PASS_ROUTE else str(action) for action in actions)
 
 
+def allocation(blocks_of_depth: list[list[int]]) -> str:
+    """A task's blocks as "0,1,3 → 2 → none"."""
+    return " → ".join(",".join(map(str, blocks)) or "none" for blocks in blocks_of_depth)
+
+
 def dataset_label(results: dict[str, Any]) -> str:
     """The data set's name as shown to readers, owning up to the embedded fallback.
 

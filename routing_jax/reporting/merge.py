@@ -50,7 +50,7 @@ def merge(parts: Sequence[dict[str, Any]]) -> dict[str, Any]:
         "seeds": seeds,
         "test": {name: _joined_metric(parts, name) for name in first["test"]},
         "curve": [curve for part in parts for curve in part["curve"]],
-        "routing_map": _joined_routes(parts),
+        **{name: _joined_routes(parts, name) for name in ("routing_map", "allocation")},
         "seconds": {
             name: median(part["seconds"][name] for part in parts) for name in first["seconds"]
         },
@@ -60,11 +60,11 @@ def merge(parts: Sequence[dict[str, Any]]) -> dict[str, Any]:
     }
 
 
-def _joined_routes(parts: Sequence[dict[str, Any]]) -> list[Any] | None:
-    """The routing maps of all seeds; None where routes are mixtures."""
-    if any(part["routing_map"] is None for part in parts):
+def _joined_routes(parts: Sequence[dict[str, Any]], name: str) -> list[Any] | None:
+    """The routes, or allocations, of all seeds; None where there are none."""
+    if any(part.get(name) is None for part in parts):
         return None
-    return [routes for part in parts for routes in part["routing_map"]]
+    return [routes for part in parts for routes in part[name]]
 
 
 def _joined_metric(parts: Sequence[dict[str, Any]], name: str) -> dict[str, Any]:

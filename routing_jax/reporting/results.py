@@ -68,6 +68,7 @@ class RunRecord:
         curve: [S][i], entries with step, epoch, train_loss, policy_entropy_per_depth [D],
             blocks_used_per_depth [D] and the mean of each metric, as test_accuracy.
         routing_map: [S, T, D] greedy blocks, PASS = -1; None where routes are mixtures.
+        allocation: bool [S, T, D, K], which blocks are on; None where blocks are not switched.
         seconds: where the time went.
         examples_per_second: training examples of all tasks and seeds, over `seconds.train`.
         parameters: trained numbers of one seed's network, its router included.
@@ -83,6 +84,7 @@ class RunRecord:
     test: Mapping[str, np.ndarray]
     curve: Sequence[Sequence[CurveEntry]]
     routing_map: np.ndarray | None
+    allocation: np.ndarray | None
     seconds: SecondsRecord
     examples_per_second: float
     parameters: int
@@ -107,6 +109,7 @@ def build_results(record: RunRecord) -> dict[str, Any]:
         "test": {name: over_seeds(np.asarray(values)) for name, values in record.test.items()},
         "curve": [[_plain_entry(entry) for entry in entries] for entries in record.curve],
         "routing_map": None if routing_map is None else np.asarray(routing_map).tolist(),
+        "allocation": _blocks_on(record.allocation),
         "seconds": asdict(record.seconds),
         "examples_per_second": record.examples_per_second,
         "parameters": record.parameters,
@@ -153,6 +156,16 @@ def over_seeds(values: np.ndarray) -> dict[str, Any]:
     }
 
 
+def _blocks_on(allocation: np.ndarray | None) -> list[Any] | None:
+    """[seed][task][depth], the numbers of the blocks that are on."""
+    if allocation is None:
+        return None
+    return [
+        [[np.flatnonzero(blocks).tolist() for blocks in task] for task in seed]
+        for seed in allocation
+    ]
+
+
 def _plain_entry(entry: CurveEntry) -> dict[str, Any]:
     return {name: np.asarray(value).tolist() for name, value in entry.items()}
 
@@ -160,8 +173,9 @@ def _plain_entry(entry: CurveEntry) -> dict[str, Any]:
 def _check_shapes(record: RunRecord) -> None:
     expected = (len(record.seeds), len(record.tasks))
     shapes = {f"test {name}": np.shape(values) for name, values in record.test.items()}
-    if record.routing_map is not None:
-        shapes["routing_map"] = np.shape(record.routing_map)[:2]
+    for name in ("routing_map", "allocation"):
+        if getattr(record, name) is not None:
+            shapes[name] = np.shape(getattr(record, name))[:2]
     wrong = {name: shape for name, shape in shapes.items() if shape != expected}
     if wrong:
         raise ValueError(f"expected (seeds, tasks) = {expected}, got {wrong}")

@@ -6,6 +6,7 @@ from rich.cells import cell_len
 from rich.table import Table
 
 from routing_jax.reporting.formats import (
+    allocation,
     duration,
     heading,
     measured,
@@ -27,7 +28,7 @@ def task_table(results: dict[str, Any]) -> Table:
         results: the contents of results.json. With several seeds, metrics are means over them
             and the routes are those of the first.
     """
-    metrics, routing_map = results["test"], results["routing_map"]
+    metrics, routes = results["test"], _routes(results)
     title = heading(results)
     table = Table(
         title=title,
@@ -39,14 +40,23 @@ def task_table(results: dict[str, Any]) -> Table:
     table.add_column("task", no_wrap=True)
     for name in metrics:
         table.add_column(name.replace("_", " "), justify="right", no_wrap=True)
-    if routing_map is not None:
-        table.add_column("route")
+    if routes is not None:
+        table.add_column("route" if results.get("allocation") is None else "blocks on")
     for i, task in enumerate(results["tasks"]):
         values = [measured(name, metric["per_task"][i]) for name, metric in metrics.items()]
-        table.add_row(task, *values, *([] if routing_map is None else [route(routing_map[0][i])]))
+        table.add_row(task, *values, *([] if routes is None else [routes[i]]))
     table.add_section()
     table.add_row("mean", *(_mean(name, metric) for name, metric in metrics.items()), style="bold")
     return table
+
+
+def _routes(results: dict[str, Any]) -> list[str] | None:
+    """The first seed's route, or allocation, of each task; None where there is neither."""
+    if results["routing_map"] is not None:
+        return [route(actions) for actions in results["routing_map"][0]]
+    if results.get("allocation") is not None:
+        return [allocation(blocks) for blocks in results["allocation"][0]]
+    return None
 
 
 def figures_line(results: dict[str, Any]) -> str:
@@ -83,9 +93,11 @@ def written_files(workdir: Workdir) -> list[str]:
 def _caption(results: dict[str, Any]) -> str | None:
     """What the columns do not say by themselves."""
     several, parts = len(results["seeds"]) > 1, []
+    of_seed = f" (seed {results['seeds'][0]})" if several else ""
     if results["routing_map"] is not None:
-        of_seed = f" (seed {results['seeds'][0]})" if several else ""
         parts.append(f"route: the block chosen at each depth{of_seed}")
+    if results.get("allocation") is not None:
+        parts.append(f"blocks on: those whose mean a task takes at each depth{of_seed}")
     if several:
         parts.append("±: standard error over seeds")
     return "; ".join(parts) or None

@@ -18,6 +18,7 @@ from routing_jax.training.optimizers import make_optimizer
 from routing_jax.training.state import (
     Hyperparams,
     TrainState,
+    blocks_taken,
     empty_snapshots,
     empty_tally,
     exploration_at,
@@ -44,7 +45,7 @@ class SegmentReport(NamedTuple):
     policy_entropy: jax.Array
     """float32 [D], nats, mean over the last batch."""
     blocks_used: jax.Array
-    """int32 [D], distinct blocks among the most probable ones of all tasks in the last batch."""
+    """int32 [D], distinct blocks that are most probable, or on, for any task in the last batch."""
     evaluation: Evaluation
     """Zeros if the segment ends without an evaluation."""
 
@@ -81,7 +82,7 @@ class Program:
         routed, variables = model.init_with_output(
             {"params": keys.init, "router": keys.step}, first.images, exploration=exploration
         )
-        routing = routing_of(routed.probabilities)
+        routing = routing_of(routed.probabilities, switches=model.switches_blocks)
         return TrainState(
             step=jnp.int32(0),
             params=variables["params"],
@@ -162,8 +163,8 @@ class Program:
     def _report(
         self, state: TrainState, model: MultiTaskNetwork, evaluation: Evaluation
     ) -> SegmentReport:
-        greedy = state.routing.probabilities.argmax(-1)
-        used = jax.nn.one_hot(greedy, model.num_blocks, dtype=bool).any(0).sum(-1)
+        taken = blocks_taken(state.routing, switches=model.switches_blocks)
+        used = taken[..., : model.num_blocks].any(0).sum(-1)
         steps = jnp.where(state.tally.steps > 0, state.tally.steps, 1)
         return SegmentReport(
             step=state.step,

@@ -50,6 +50,7 @@ def run_record(
         test={name: values[None] for name, values in evaluation.metrics.items()},
         curve=[curve],
         routing_map=_routing_map(config, tasks.num_tasks, evaluation),
+        allocation=_allocation(config, evaluation),
         seconds=results.SecondsRecord(
             total=elapsed.total,
             compile=elapsed.compile,
@@ -74,6 +75,13 @@ def _routing_map(config: ConfigDict, num_tasks: int, evaluation: Evaluation) -> 
         return evaluation.greedy[None]
     num_blocks = config.model.num_blocks or num_tasks
     return np.where(evaluation.greedy == num_blocks, -1, evaluation.greedy)[None]
+
+
+def _allocation(config: ConfigDict, evaluation: Evaluation) -> np.ndarray | None:
+    """Which blocks are on, bool [1, T, D, K]; None where blocks are not switched on and off."""
+    if config.model.name != "gumbel_matrix":
+        return None
+    return evaluation.routing[None] >= 0.5
 
 
 def _device() -> str:

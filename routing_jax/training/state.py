@@ -167,13 +167,29 @@ class Routing(NamedTuple):
     probabilities: jax.Array
     """float32 [T, D, A], exploration left out, mean over the examples of a task."""
     entropy: jax.Array
-    """float32 [D], nats, mean over all examples."""
+    """float32 [D], nats, mean over all examples; of switches the sum of all of a depth."""
 
 
-def routing_of(probabilities: jax.Array) -> Routing:
-    """Summary of the probabilities [T, n, D, A] of a batch."""
-    entropy = jnp.maximum(jax.scipy.special.entr(probabilities).sum(-1), 0.0).mean((0, 1))  # no -0
+def routing_of(probabilities: jax.Array, *, switches: bool) -> Routing:
+    """Summary of the probabilities of a batch.
+
+    Args:
+      probabilities: float32 [T, n, D, A].
+      switches: they are probabilities of blocks to be on, each for itself.
+    """
+    entropy = jax.scipy.special.entr(probabilities)
+    if switches:
+        entropy += jax.scipy.special.entr(1 - probabilities)
+    entropy = jnp.maximum(entropy.sum(-1), 0.0).mean((0, 1))  # no -0
     return Routing(probabilities.mean(1), entropy)
+
+
+def blocks_taken(routing: Routing, *, switches: bool) -> jax.Array:
+    """bool [T, D, A], the most probable action of each task, or the blocks that are on for it."""
+    probabilities = routing.probabilities
+    if switches:
+        return probabilities >= 0.5
+    return jax.nn.one_hot(probabilities.argmax(-1), probabilities.shape[-1], dtype=bool)
 
 
 class TrainState(NamedTuple):

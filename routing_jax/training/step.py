@@ -81,7 +81,7 @@ def train_step(
         batch_stats=batch_stats,
         optimizer=optimizer_state,
         usage=_remember(config.router, state.usage, routed),
-        routing=routing_of(routed.probabilities),
+        routing=routing_of(routed.probabilities, switches=model.switches_blocks),
         tally=_count(
             state.tally, state.step + 1, loss, objective.metrics(routed.logits, batch), batch
         ),

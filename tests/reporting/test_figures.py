@@ -7,7 +7,7 @@ import pytest
 from matplotlib import image
 from matplotlib.figure import Figure
 
-from routing_jax.reporting import curve_figures, figures, routing_figure
+from routing_jax.reporting import curve_figures, figures, routing_figure, similarity_figure
 from routing_jax.reporting.results import build_results
 
 NAMES = ["learning_curves.png", "routing_map.png", "policy_entropy.png"]
@@ -24,6 +24,7 @@ def drawn(monkeypatch: pytest.MonkeyPatch) -> dict[str, Figure]:
 
     monkeypatch.setattr(curve_figures, "save", catch)
     monkeypatch.setattr(routing_figure, "save", catch)
+    monkeypatch.setattr(similarity_figure, "save", catch)
     return caught
 
 
@@ -138,3 +139,26 @@ def test_losses_that_are_not_finite_are_gaps(make_run, drawn, tmp_path):
     for path in figures.draw_all(results, routing, tmp_path):
         drawn[path.name].savefig(tmp_path / path.name)
     assert np.isnan(drawn["learning_curves.png"].axes[0].get_lines()[0].get_ydata()).all()
+
+
+def test_tasks_that_share_blocks_stand_side_by_side(make_run, drawn, tmp_path):
+    record, routing = make_run(tasks=4, depth=1, blocks=2)
+    # Tasks 0 and 2 have both blocks, 1 and 3 the second one: the cosine across is 1 / sqrt(2).
+    last = np.array([[0.9, 0.8], [0.2, 0.9], [0.5, 0.7], [0.1, 0.6]])
+    probabilities = np.broadcast_to(last[None, None, :, None], (1, 3, 4, 1, 2))
+    routing = dataclasses.replace(routing, probabilities=probabilities)
+    on = probabilities[:, -1] >= 0.5
+    results = build_results(dataclasses.replace(record, routing_map=None, allocation=on))
+    written = figures.draw_all(results, routing, tmp_path)
+    assert written[-1].name == "task_similarity.png"
+    axes = drawn["task_similarity.png"].axes[0]
+    names = [text.get_text() for text in axes.get_yticklabels()]
+    assert {frozenset(names[:2]), frozenset(names[2:])} == {
+        frozenset({"digit 0", "digit 2"}),
+        frozenset({"digit 1", "digit 3"}),
+    }
+    across = 2**-0.5
+    expected = np.kron([[1, across], [across, 1]], np.ones((2, 2)))
+    np.testing.assert_allclose(axes.images[0].get_array(), expected)
+    # Two switches of a depth have at most 2 log 2 nats together.
+    assert "2 log 2 = 1.39 nats" in " ".join(legend(drawn["policy_entropy.png"]))

@@ -16,7 +16,7 @@ ROOT = Path(provenance.__file__).parents[2]
 CONTRACT = {
     *("experiment", "dataset", "tasks", "seeds", "test", "curve", "routing_map", "seconds"),
     *("examples_per_second", "parameters", "config", "command", "versions", "device"),
-    *("git_commit", "peak_memory_bytes"),
+    *("git_commit", "peak_memory_bytes", "allocation"),
 }
 
 
@@ -58,6 +58,17 @@ def test_results_come_back_as_written_and_nan_as_null(make_run, tmp_path):
     results = build_results(dataclasses.replace(record, examples_per_second=float("nan")))
     write_results(tmp_path / "results.json", results)
     assert read_results(tmp_path / "results.json") == results | {"examples_per_second": None}
+
+
+def test_blocks_that_are_on_are_written_by_their_numbers(make_run):
+    record, _ = make_run(tasks=2)
+    on = np.array([[[[1, 0, 1]], [[0, 0, 0]]]], bool)
+    assert build_results(dataclasses.replace(record, allocation=on))["allocation"] == [
+        [[[0, 2]], [[]]]
+    ]
+    assert build_results(record)["allocation"] is None
+    with pytest.raises(ValueError, match="allocation"):
+        build_results(dataclasses.replace(record, allocation=on[:, :1]))
 
 
 def test_routes_that_are_mixtures_are_null(make_run):

@@ -55,6 +55,15 @@ def test_the_embedded_digits_are_named(record):
     assert lines[0] == "mnist_mtl on embedded digits (MNIST not found), 2 tasks, seed 0"
 
 
+def test_blocks_that_are_on_stand_in_place_of_a_route(record):
+    on = np.array([[[[1, 1, 0, 1], [0, 0, 1, 0]], [[0, 0, 0, 0], [1, 0, 0, 0]]]], bool)
+    lines = shown(build_results(dataclasses.replace(record, routing_map=None, allocation=on)))
+    assert cells(lines[2]) == ["task", "accuracy", "blocks on"]
+    assert cells(lines[4])[2] == "0,1,3 → 2"
+    assert cells(lines[5])[2] == "none → 0"
+    assert "blocks on: those whose mean a task takes at each depth" in " ".join(lines)
+
+
 def test_mixtures_have_no_route(record):
     lines = shown(build_results(dataclasses.replace(record, routing_map=None)))
     assert cells(lines[2]) == ["task", "accuracy"]

@@ -1,0 +1,31 @@
+"""How alike tasks are in the blocks that are on for them."""
+
+import numpy as np
+from scipy.cluster.hierarchy import leaves_list, linkage
+
+
+def task_similarity(patterns: np.ndarray) -> np.ndarray:
+    """The cosine of the on/off patterns of each two tasks, as Maziarz et al. (2019) compare them.
+
+    Args:
+        patterns: bool [T, ...], which blocks are on.
+
+    Returns:
+        float64 [T, T]; 0 beside a task without any block, but 1 with itself.
+    """
+    rows = patterns.reshape(len(patterns), -1).astype(float)
+    lengths = np.maximum(np.linalg.norm(rows, axis=1), np.finfo(float).tiny)
+    similarity = (rows / lengths[:, None]) @ (rows / lengths[:, None]).T
+    np.fill_diagonal(similarity, 1)
+    return similarity
+
+
+def alike_side_by_side(similarity: np.ndarray) -> np.ndarray:
+    """An order of the tasks in which those that are alike stand together: int [T].
+
+    The leaves of average-linkage clustering.
+    """
+    if len(similarity) < 2:
+        return np.arange(len(similarity))
+    above = np.triu_indices(len(similarity), 1)
+    return leaves_list(linkage(1 - similarity[above], "average", optimal_ordering=True))

@@ -1,0 +1,23 @@
+"""The similarity of on/off patterns."""
+
+import numpy as np
+
+from routing_jax.reporting.similarity import alike_side_by_side, task_similarity
+
+
+def test_cosines_by_hand():
+    # Patterns of 2, 3 and 0 blocks; the first two have 1 in common: 1 / sqrt(2 x 3) = 0.408248.
+    patterns = np.array([[[1, 1], [0, 0]], [[1, 0], [1, 1]], [[0, 0], [0, 0]]], bool)
+    expected = [[1, 0.408248, 0], [0.408248, 1, 0], [0, 0, 1]]
+    np.testing.assert_allclose(task_similarity(patterns), expected, atol=1e-6)
+
+
+def test_one_task_needs_no_order():
+    np.testing.assert_array_equal(alike_side_by_side(np.ones((1, 1))), [0])
+
+
+def test_clusters_stay_together():
+    cluster = np.array([0, 1, 0, 2, 1, 2, 0])
+    similarity = (cluster[:, None] == cluster[None, :]) * 0.9 + 0.1 * np.eye(7)
+    ordered = cluster[alike_side_by_side(similarity)]
+    assert (np.diff(ordered) != 0).sum() == 2

@@ -5,6 +5,7 @@ than outside, and turns a `vmap` over kernels into a slow grouped convolution. S
 a matrix are the same sum without either trap. Other backends use their own convolution.
 """
 
+from functools import partial
 from typing import Literal
 
 import flax.linen as nn
@@ -37,18 +38,48 @@ def conv(
             x, kernel, (1, 1), padding.upper(), dimension_numbers=("NHWC", "HWIO", "NHWC")
         )
     rows, columns = kernel.shape[:2]
-    if padding == "same":
-        x = jnp.pad(x, ((0, 0), (rows // 2,) * 2, (columns // 2,) * 2, (0, 0)))
-    height, width = x.shape[1] - rows + 1, x.shape[2] - columns + 1
-    patches = jnp.concatenate(
-        [
-            x[:, row : row + height, column : column + width]
-            for row in range(rows)
-            for column in range(columns)
-        ],
-        axis=-1,
-    )
+    around = (rows // 2, columns // 2) if padding == "same" else (0, 0)
+    return _by_slices(x, kernel, around)
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(2,))
+def _by_slices(x: jax.Array, kernel: jax.Array, around: tuple[int, int]) -> jax.Array:
+    """The convolution with so many zeros around each side of the rows and of the columns.
+
+    The gradient is written down: of the input it is a convolution too, and the patches, nine times
+    as large as the map, are made again instead of being kept.
+    """
+    patches = _patches(x, kernel.shape[:2], around)
     return patches @ kernel.reshape(-1, kernel.shape[-1])
+
+
+def _by_slices_forward(x, kernel, around):
+    return _by_slices(x, kernel, around), (x, kernel)
+
+
+def _by_slices_backward(around, residuals, gradient):
+    x, kernel = residuals
+    rows, columns, channels, features = kernel.shape
+    patches = _patches(x, (rows, columns), around).reshape(-1, rows * columns * channels)
+    of_kernel = patches.T @ gradient.reshape(-1, features)
+    turned = kernel[::-1, ::-1].swapaxes(2, 3)
+    of_x = _by_slices(gradient, turned, (rows - 1 - around[0], columns - 1 - around[1]))
+    return of_x, of_kernel.reshape(kernel.shape)
+
+
+_by_slices.defvjp(_by_slices_forward, _by_slices_backward)
+
+
+def _patches(x: jax.Array, sides: tuple[int, int], around: tuple[int, int]) -> jax.Array:
+    """What a kernel of these sides sees at each place, [B, height', width', sides * channels]."""
+    x = jnp.pad(x, ((0, 0), *((zeros, zeros) for zeros in around), (0, 0)))
+    height, width = x.shape[1] - sides[0] + 1, x.shape[2] - sides[1] + 1
+    shifted = [
+        x[:, row : row + height, column : column + width]
+        for row in range(sides[0])
+        for column in range(sides[1])
+    ]
+    return jnp.concatenate(shifted, axis=-1)
 
 
 def halve(x: jax.Array) -> jax.Array:

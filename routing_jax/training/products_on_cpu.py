@@ -3,7 +3,8 @@
 XLA's CPU backend has two. What it takes by default for a batched product, as banks of blocks need
 it, computes the K products of a bank one after the other on one core. Eigen shares each product
 between the cores if it is large enough, and is slower where it is small. Products without a batch
-axis use all cores in either.
+axis, such as those of an encoder, use all cores in either, and are a little slower in Eigen. As the
+choice is one for the whole program, most of its arithmetic decides.
 """
 
 import math
@@ -34,17 +35,17 @@ def compile_traced(traced: jax.stages.Traced) -> jax.stages.Compiled:
 
 
 def options_for(jaxpr: Jaxpr) -> dict[str, str]:
-    """Compiler options for a program, by where most arithmetic of its batched products is."""
+    """Compiler options for a program: Eigen if most arithmetic is in large batched products."""
     if jax.default_backend() != "cpu":
         return {}
     arithmetic = {True: 0, False: 0}
-    for number, size in _batched_products(jaxpr):
-        arithmetic[size >= _SHARED] += number * size
+    for number, size in _products(jaxpr):
+        arithmetic[number > 1 and size >= _SHARED] += number * size
     return EIGEN if arithmetic[True] > arithmetic[False] else {}
 
 
-def _batched_products(jaxpr: Jaxpr) -> Iterator[tuple[int, int]]:
-    """Of each batched product of a program: the number of products, and multiply-adds of one.
+def _products(jaxpr: Jaxpr) -> Iterator[tuple[int, int]]:
+    """Of each product of a program: how many it is, and the multiply-adds of one.
 
     What stands in a loop counts once.
     """
@@ -53,8 +54,7 @@ def _batched_products(jaxpr: Jaxpr) -> Iterator[tuple[int, int]]:
             (contracted, _), (batch, _) = equation.params["dimension_numbers"]
             left = equation.invars[0].aval.shape
             number = math.prod(left[axis] for axis in batch)
-            if number > 1:
-                outputs = equation.outvars[0].aval.size // number
-                yield number, outputs * math.prod(left[axis] for axis in contracted)
+            outputs = equation.outvars[0].aval.size // number
+            yield number, outputs * math.prod(left[axis] for axis in contracted)
         for inner in jaxprs_in_params(equation.params):
-            yield from _batched_products(getattr(inner, "jaxpr", inner))
+            yield from _products(getattr(inner, "jaxpr", inner))

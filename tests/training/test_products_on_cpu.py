@@ -33,14 +33,22 @@ def test_the_choice_looks_at_one_product_of_a_batch(number, rows, width, options
     assert options_for(jax.jit(program).trace(*operands).jaxpr.jaxpr) == options
 
 
-def test_most_of_the_arithmetic_decides():
-    def program(large, small):
-        return large @ large.swapaxes(1, 2), small @ small.swapaxes(1, 2)
+@pytest.mark.parametrize(
+    ("other", "options"),
+    [
+        # 2 x 128**3 = 4.2 million in large ones against
+        ((8, 64, 64), EIGEN),  # 8 x 64**3 = 2.1
+        ((32, 64, 64), {}),  # 32 x 64**3 = 8.4
+        ((128, 128), EIGEN),  # 2.1 without a batch axis
+        ((256, 256), {}),  # 16.8
+    ],
+)
+def test_most_of_the_arithmetic_decides(other, options):
+    def program(large, other):
+        return large @ large, other @ other
 
-    # 2 x 128**3 = 4.2 million in large ones against 8 x 64**3 = 2.1 and 32 x 64**3 = 8.4 in small.
-    for number, options in [(8, EIGEN), (32, {})]:
-        arrays = jnp.zeros((2, 128, 128)), jnp.zeros((number, 64, 64))
-        assert options_for(jax.jit(program).trace(*arrays).jaxpr.jaxpr) == options
+    arrays = jnp.zeros((2, 128, 128)), jnp.zeros(other)
+    assert options_for(jax.jit(program).trace(*arrays).jaxpr.jaxpr) == options
 
 
 def test_accelerators_choose_for_themselves(monkeypatch):

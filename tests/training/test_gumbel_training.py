@@ -5,6 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from routing_jax.data import loading
+from routing_jax.reporting.similarity import task_similarity
 from routing_jax.training import loop
 from routing_jax.training.run import make_run
 
@@ -78,3 +80,45 @@ def test_given_switches_stay_as_they_are(tiny_config, digits, routes):
     assert "router" not in state.params
     expected = np.eye(10)[:, None].repeat(2, 1) if routes == "own" else np.ones((10, 2, 4))
     np.testing.assert_array_equal(report.evaluation.routing, expected)
+
+
+def allocations(config, seeds):
+    """Which blocks are on for each seed, bool [S, T, D, K]; all seeds trained side by side."""
+    tasks = loading.load(config.data, say=lambda _: None)
+    run = make_run(config, tasks)
+    train, test = loop.to_device(tasks.train), loop.to_device(tasks.test)
+
+    def of_seed(seed):
+        hyper = run.hyper._replace(seed=seed)
+        steps = jnp.int32(config.training.steps)
+        state = run.program.init(hyper, train)
+        _, report = run.program.segment(state, hyper, train, test, steps, jnp.asarray(True))
+        return report.evaluation.routing >= 0.5
+
+    return np.asarray(jax.jit(jax.vmap(of_seed))(jnp.arange(seeds, dtype=jnp.uint32)))
+
+
+@pytest.mark.parametrize(("rate", "finds"), [(0.02, True), (1e-9, False)], ids=["learns", "frozen"])
+def test_two_planted_clusters_are_found(tiny_config, rate, finds):
+    # Two pairs of equal tasks that have nothing in common, and a third of the blocks for free: each
+    # pair should share its blocks and none with the other. Frozen switches all stay on.
+    values = GUMBEL | {
+        "data__name": "synthetic",
+        "data__tasks": "related_pairs",
+        "data__num_pairs": 2,
+        "data__relatedness": 1.0,
+        "reward__final": "negative_loss",
+        "model__num_blocks": 6,
+        "model__depth": 1,
+        "router__budget": 1 / 3,
+        "router__budget_weight": 1.0,
+        "router__learning_rate": rate,
+        "training__steps": 1500,
+        "training__examples_per_task": 32,
+    }
+    on = allocations(tiny_config(**values), seeds=10)
+    similarity = np.array([task_similarity(patterns) for patterns in on])
+    inside = (similarity[:, 0, 1] + similarity[:, 2, 3]) / 2
+    across = similarity[:, :2, 2:].mean((1, 2))
+    found = int((inside - across > 0.5).sum())
+    assert found >= 9 if finds else found <= 1, (inside, across)

@@ -1,0 +1,73 @@
+"""Gumbel-Matrix routing on pairs of related regression tasks: does it share as far as it pays?
+
+Purpose: in four pairs of tasks the two targets have a share of their variance in common
+(`data.relatedness`); different pairs share nothing. At 0 sharing can only disturb, at 1 the tasks
+of a pair are the same. Learned allocation should never be worse than the better of no sharing and
+full sharing.
+
+Paper: Maziarz et al., "Gumbel-Matrix Routing for Flexible Multi-task Learning", 2019, its study on
+synthetic data. Sizes and the form of the targets are our own: see routing_jax/data/synthetic.py;
+eight blocks of 64 units in each of two layers, a linear head for each task.
+
+Command: python launch.py --config=experiments/gumbel_synthetic.py
+    With another share in common, or a baseline (shared_bottom, no_sharing):
+    python launch.py --config=experiments/gumbel_synthetic.py:relatedness=0,baseline=no_sharing
+
+Expected: not measured yet.
+
+Minutes: not measured yet.
+"""
+
+import ml_collections
+
+from routing_jax.config import base_config
+from routing_jax.experiment import choose
+
+_FIXED = {"router.policy": "fixed", "router.rule": "wpl", "router.optimizer": "sgd"}
+_CHOICES = {
+    "relatedness": {
+        share: {"data.relatedness": float(share)} for share in ("0", "0.25", "0.5", "0.75", "1")
+    },
+    "baseline": {
+        "none": {},
+        "shared_bottom": _FIXED | {"router.routes": "all"},
+        "no_sharing": _FIXED | {"router.routes": "own", "model.num_blocks": None},
+    },
+}
+
+
+def get_config(arg: str = "") -> ml_collections.ConfigDict:
+    """The configuration; `arg` is a list of choices, such as "relatedness=0,baseline=no_sharing".
+
+    Raises:
+        ValueError: There is no such choice.
+    """
+    config = base_config()
+    config.experiment = "gumbel_synthetic"
+    config.data.name = "synthetic"
+    config.data.tasks = "related_pairs"
+    config.data.num_pairs = 4
+    config.data.relatedness = 0.5
+    config.data.share_images = True
+    config.model.name = "gumbel_matrix"
+    config.model.encoder = "flatten"
+    config.model.num_blocks = 8
+    config.model.depth = 2
+    config.model.width = 64
+    config.model.head = "own"
+    config.router.rule = "gumbel_softmax"
+    config.router.optimizer = "adam"
+    config.router.learning_rate = 0.01
+    config.router.temperature = 50.0
+    config.router.temperature_end = 0.5
+    config.router.exploration_schedule = "inverse_sqrt"
+    config.reward.final = "negative_loss"
+    config.optimizer.name = "adam"
+    config.optimizer.learning_rate = 3e-3
+    config.optimizer.schedule = "step"
+    config.training.steps = 4000
+    config.training.examples_per_task = 64
+    config.training.eval_every = 500
+    config.training.checkpoint_every = 1000
+    choose(config, arg, _CHOICES)
+    return config

@@ -19,6 +19,18 @@ ARGUMENTS = {
         "baseline=soft_mixture",
         "route=conv,baseline=random_routes",
     ),
+    "gumbel_mnist": (
+        "budget=0.75",
+        "baseline=shared_bottom",
+        "baseline=shared_bottom_sum",
+        "baseline=no_sharing",
+        "baseline=routing_network",
+    ),
+    "gumbel_synthetic": (
+        "relatedness=0",
+        "relatedness=1,baseline=shared_bottom",
+        "baseline=no_sharing",
+    ),
 }
 
 

@@ -5,10 +5,13 @@ import os
 from pathlib import Path
 
 import jax
+import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
 from benchmarks import (
+    gumbel_cost,
     kill_and_resume,
     routers_cost,
     saving_cost,
@@ -220,3 +223,43 @@ def test_a_side_of_the_routers_trains(monkeypatch):
     config.model.depth, config.model.width = 2, 8
     state, *_ = routers_cost.stepping(config, (2, 4, 1))(1)
     assert int(state.step) == 1
+
+
+@jax.numpy_dtype_promotion("standard")  # Adam of optax promotes types inside
+def test_the_plain_side_computes_what_the_network_with_all_switches_on_does(monkeypatch):
+    monkeypatch.setattr(gumbel_cost, "EXAMPLES", 2)
+    config = gumbel_cost.experiment()
+    model, params = gumbel_cost.model_and_params(config)
+    plain = gumbel_cost.plain_loss(model)
+    # Without dropout both are the same function of the same random images.
+    monkeypatch.setattr(jax.random, "bernoulli", lambda key, p, shape: jnp.ones(shape, bool))
+    images, labels = gumbel_cost.random_batch(gumbel_cost.SHAPE, 2)
+    on = gumbel_cost.FixedAllocation(((((1,) * 4),) * 3,) * 4)
+    routed = model.clone(router=on, dropout=0.0).apply(
+        {"params": {name: value for name, value in params.items() if name != "router"}},
+        images,
+        exploration=gumbel_cost.Exploration(),
+        rngs={"router": jax.random.key(0)},
+    )
+    # The plain side doubles what dropout keeps, here everything: undone in the head.
+    head = params["head"]["blocks"]["Dense_0"]
+    halved = params | {"head": {"blocks": {"Dense_0": head | {"kernel": head["kernel"] / 2}}}}
+    expected = optax.softmax_cross_entropy_with_integer_labels(routed.logits, labels).mean()
+    np.testing.assert_allclose(plain(halved, jax.random.key(0)), expected, rtol=1e-5)
+
+
+@jax.numpy_dtype_promotion("standard")
+def test_both_sides_of_learned_allocation_run(monkeypatch, lines):
+    monkeypatch.setattr(gumbel_cost, "EXAMPLES", 2)
+    monkeypatch.setattr(gumbel_cost, "EVALUATED", 3)
+    monkeypatch.setattr("sys.argv", ["gumbel_cost", "--rounds=1"])
+    monkeypatch.setattr(timing, "_ROUND_SECONDS", 0.01)
+    gumbel_cost.main()
+    names = [(line["benchmark"], line["name"]) for line in lines()]
+    assert names == [
+        ("gumbel_step_cost", "plain sum"),
+        ("gumbel_step_cost", "gumbel_matrix"),
+        ("gumbel_evaluation_cost", "all blocks on"),
+        ("gumbel_evaluation_cost", "2 of 4 blocks on"),
+        ("gumbel_evaluation_cost", "1 of 4 blocks on"),
+    ]

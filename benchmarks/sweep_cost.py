@@ -1,6 +1,6 @@
 """What a sweep costs as one program, against starting every cell by itself.
 
-    python -m benchmarks.sweep_cost [--quick] [--rounds=1] [--only=starts|steps]
+    python -m benchmarks.sweep_cost [--quick] [--rounds=1] [--only=starts|steps|growth]
 
 Starts: 8 seeds x 4 values of rho on the embedded digits, 300 steps each, from the command to the
 figures; once as one sweep, once as 32 runs one after the other. "cold" empties the cache of
@@ -9,6 +9,10 @@ compiled programs before each side, which the 32 runs then share; "warm" finds i
 Steps: the training step of a cell inside the program of 8 cells against that of a single run,
 with the cells taking turns and, to compare, under one `vmap`; on the embedded digits and, where it
 is prepared, on MNIST.
+
+Growth (only when asked for): steps of cells in a second against the number of cells, 1, 2, 4 and so
+on to `--most_cells`, as the sweep lays them out on this device; on the embedded digits. An
+accelerator takes more at hardly any more cost until it is full.
 """
 
 import argparse
@@ -27,11 +31,11 @@ import jax
 import jax.numpy as jnp
 from ml_collections import ConfigDict
 
-from benchmarks.timing import Run, interleaved, report
+from benchmarks.timing import Run, interleaved, print_line, report, spread
 from routing_jax import experiment
 from routing_jax.data import loading
 from routing_jax.errors import UserError
-from routing_jax.sweep.cells import CellsProgram, stack_hyperparams
+from routing_jax.sweep.cells import CellsProgram, stack_hyperparams, stacked_together
 from routing_jax.training import loop
 from routing_jax.training.run import make_run
 
@@ -92,13 +96,41 @@ def _start(workdir: Path, arguments: Sequence[str], cache: Path) -> None:
     )
 
 
-def steps(argument: str, *, rounds: int) -> None:
-    """Measures training steps on the data that an argument of the main experiment names."""
+def growth(most_cells: int, *, rounds: int) -> None:
+    """Measures programs of more and more cells and prints a line for each."""
+    config, tasks = _experiment("digits")
+    runs = [make_run(_with_seed(config, seed), tasks) for seed in range(most_cells)]
+    counts = [2**power for power in range(most_cells.bit_length())]
+    sides = {}
+    for count in counts:
+        cells = stack_hyperparams([run.hyper for run in runs[:count]])
+        program = CellsProgram(runs[0].program, stacked_together(count))
+        sides[count] = _stepping(program, cells, tasks)
+    times = interleaved({str(count): side for count, side in sides.items()}, rounds=rounds)
+    for count in counts:
+        milliseconds = times[str(count)]
+        ratios = [mine / one for mine, one in zip(milliseconds, times["1"], strict=True)]
+        figures = {
+            "milliseconds": spread(milliseconds),
+            "ratio": spread(ratios) | {"to": "1 cell"},
+            "cell_steps_per_second": spread([1000 * count / value for value in milliseconds]),
+        }
+        settings = {"data": tasks.name, "cells": count, "batch": runs[0].task_examples}
+        print_line("sweep_growth", f"{count} cells", settings, figures)
+
+
+def _experiment(argument: str) -> tuple[ConfigDict, loading.TaskSet]:
+    """The main experiment with an argument, and its data."""
     config = experiment.load_config(
         f"{ROOT / 'experiments' / 'mnist_mtl.py'}{argument and ':'}{argument}", ROOT / "experiments"
     )
     config.data.fallback = "none"
-    tasks = loading.load(config.data, say=_complain)
+    return config, loading.load(config.data, say=_complain)
+
+
+def steps(argument: str, *, rounds: int) -> None:
+    """Measures training steps on the data that an argument of the main experiment names."""
+    config, tasks = _experiment(argument)
     runs = [make_run(_with_seed(config, seed), tasks) for seed in range(CELLS)]
     cells = stack_hyperparams([run.hyper for run in runs])
     program = runs[0].program
@@ -138,15 +170,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--quick", action="store_true", help="a grid of 2 x 2; digits only")
     parser.add_argument("--rounds", type=int, help="measured rounds (starts: 1, steps: 7)")
-    parser.add_argument("--only", choices=("starts", "steps"), help="leave the other out")
+    parser.add_argument("--only", choices=("starts", "steps", "growth"), help="just this")
+    parser.add_argument("--most_cells", type=int, default=64, help="of growth")
     options = parser.parse_args()
-    if options.only != "starts":
+    if options.only == "growth":
+        growth(options.most_cells, rounds=options.rounds or 5)
+    if options.only in (None, "steps"):
         for argument in ("digits",) if options.quick else ("digits", ""):
             try:
                 steps(argument, rounds=options.rounds or 7)
             except UserError as error:
                 _complain(json.dumps({"skipped": argument or "mnist", "why": str(error)}))
-    if options.only != "steps":
+    if options.only in (None, "starts"):
         size = {"seeds": 2, "rhos": RHO[:2]} if options.quick else {"seeds": 8, "rhos": RHO}
         starts(**size, rounds=options.rounds or 1)
 

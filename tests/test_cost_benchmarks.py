@@ -18,6 +18,7 @@ from benchmarks import (
     start_up,
     step_cost,
     step_parts,
+    sweep_cost,
     timing,
 )
 from routing_jax.data import loading
@@ -263,3 +264,23 @@ def test_both_sides_of_learned_allocation_run(monkeypatch, lines):
         ("gumbel_evaluation_cost", "2 of 4 blocks on"),
         ("gumbel_evaluation_cost", "1 of 4 blocks on"),
     ]
+
+
+def test_growth_counts_the_steps_of_all_cells(monkeypatch, lines):
+    counts = []
+
+    def stepping(program, hyper, tasks):
+        cells = hyper.seed.shape[0]
+        counts.append((cells, program.together))
+        return lambda steps: None
+
+    monkeypatch.setattr(sweep_cost, "_stepping", stepping)
+    milliseconds = {"1": [2.0, 4.0], "2": [3.0, 5.0], "4": [8.0, 8.0]}
+    monkeypatch.setattr(sweep_cost, "interleaved", lambda sides, rounds: milliseconds)
+    sweep_cost.growth(4, rounds=2)
+    assert counts == [(1, 1), (2, 1), (4, 1)]  # on CPU cells take turns
+    found = lines()
+    assert [line["settings"]["cells"] for line in found] == [1, 2, 4]
+    # Two cells in 3 and 5 ms: 667 and 400 steps a second, of 1 in 2 and 4: 1.5 and 1.25 times.
+    assert found[1]["cell_steps_per_second"] == {"median": 533.3, "min": 400.0, "max": 666.7}
+    assert found[1]["ratio"] == {"median": 1.375, "min": 1.25, "max": 1.5, "to": "1 cell"}

@@ -13,6 +13,7 @@ import pytest
 from benchmarks import (
     gumbel_cost,
     kill_and_resume,
+    products_on_cpu,
     routers_cost,
     saving_cost,
     start_up,
@@ -284,3 +285,17 @@ def test_growth_counts_the_steps_of_all_cells(monkeypatch, lines):
     # Two cells in 3 and 5 ms: 667 and 400 steps a second, of 1 in 2 and 4: 1.5 and 1.25 times.
     assert found[1]["cell_steps_per_second"] == {"median": 533.3, "min": 400.0, "max": 666.7}
     assert found[1]["ratio"] == {"median": 1.375, "min": 1.25, "max": 1.5, "to": "1 cell"}
+
+
+def test_products_are_timed_by_both_libraries(monkeypatch, lines):
+    monkeypatch.setattr(products_on_cpu, "SIZES", [products_on_cpu.Size(2, 3, 4)] * 4)
+    monkeypatch.setattr(timing, "_ROUND_SECONDS", 0.001)
+    products_on_cpu.main(["--quick", "--rounds=1"])
+    found = {line["name"]: line for line in lines()}
+    kinds = ("products", "gradient of rows", "gradient of kernels")
+    both = [f"{kind}, {library}" for library in ("default", "Eigen") for kind in kinds]
+    assert list(found) == [products_on_cpu.ONE, *both]
+    # 2 blocks x 3 rows x 4 x 4 multiply-adds, two operations each, are 192 in all.
+    assert products_on_cpu.Size(2, 3, 4).gigaflop == pytest.approx(192e-9)
+    for line in found.values():
+        assert line["gigaflop_per_second"]["median"] > 0

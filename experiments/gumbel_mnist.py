@@ -14,9 +14,10 @@ Command: python launch.py --config=experiments/gumbel_mnist.py
     A baseline (shared_bottom, shared_bottom_sum, no_sharing, routing_network):
     python launch.py --config=experiments/gumbel_mnist.py:baseline=no_sharing
 
-Expected: not measured yet.
+Expected: about 95.6 % mean test accuracy without a budget, with nearly all blocks on for all tasks
+    (BUILD_NOTES.md); baselines are not measured yet.
 
-Minutes: not measured yet.
+Minutes: about 1 on two CPU cores.
 """
 
 import ml_collections

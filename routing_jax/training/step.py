@@ -20,7 +20,7 @@ from routing_jax.training.state import (
     make_keys,
     routing_of,
 )
-from routing_jax.types import Batch, MultiTaskData, Params, Trajectory
+from routing_jax.types import Batch, Exploration, MultiTaskData, Params, Trajectory
 
 
 def train_step(
@@ -43,10 +43,7 @@ def train_step(
         jax.random.fold_in(keys.step, state.step), 3
     )
     progress = state.step.astype(jnp.float32) / total_steps
-    updates = state.step.astype(jnp.float32) * train.index.shape[0]
-    exploration = exploration_at(
-        hyper, progress, updates, schedule=config.router.exploration_schedule
-    )
+    exploration = _explore(config.router, hyper, state.step, progress, train.index.shape[0])
     batch = _draw(config, train, state.step, data_key=keys.data, augment_key=augment_key)
 
     def loss_of(params: Params) -> tuple[jax.Array, tuple[Routed, Params]]:
@@ -85,6 +82,20 @@ def train_step(
         tally=_count(
             state.tally, state.step + 1, loss, objective.metrics(routed.logits, batch), batch
         ),
+    )
+
+
+def _explore(
+    router_config: ConfigDict,
+    hyper: Hyperparams,
+    step: jax.Array,
+    progress: jax.Array,
+    num_tasks: int,
+) -> Exploration:
+    """Exploration in a step, which learns from all `num_tasks` tasks once."""
+    task_updates = step.astype(jnp.float32) * num_tasks
+    return exploration_at(
+        hyper, progress, task_updates, schedule=router_config.exploration_schedule
     )
 
 

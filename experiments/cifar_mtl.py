@@ -10,8 +10,10 @@ Command: python launch.py --config=experiments/cifar_mtl.py
     Routed convolutions in place of routed fully connected layers:
     python launch.py --config=experiments/cifar_mtl.py:route=conv
     A baseline (task_specific_all_fc, task_specific_1_fc, cross_stitch, soft_mixture,
-    random_routes):
+    random_routes; clustered_routes: superclasses of alike meaning share blocks; wide_trunk: one
+    trunk of as many parameters; joint_classifier: one classifier of all 100 classes):
     python launch.py --config=experiments/cifar_mtl.py:baseline=cross_stitch
+    With crops and flips: python launch.py --config=experiments/cifar_mtl.py:augment
 
 Expected: not measured yet.
 
@@ -20,22 +22,25 @@ Minutes: not measured yet.
 
 import ml_collections
 
+from routing_jax.baselines import BASELINES, JOINT_CLASSIFIER, wide_trunk
 from routing_jax.config import base_config
+from routing_jax.data.cifar_groups import clustered_routes
 from routing_jax.experiment import choose
 
 _ROUTES = {
     "fc": {},
     "conv": {"model.encoder": "stem", "model.block": "conv", "model.depth": 4, "model.width": 32},
 }
-_BASELINES = {
-    "none": {},
-    "task_specific_all_fc": {"router.policy": "fixed", "router.routes": "own"},
-    "task_specific_1_fc": {"router.policy": "fixed", "router.routes": "own_last"},
-    "cross_stitch": {"model.name": "cross_stitch"},
-    "soft_mixture": {"model.name": "soft_mixture"},
-    "random_routes": {"router.policy": "fixed", "router.routes": "random"},
+_BASELINES = BASELINES | {
+    "clustered_routes": {"router.policy": "fixed", "router.routes": clustered_routes()},
+    "wide_trunk": wide_trunk(714),
+    "joint_classifier": JOINT_CLASSIFIER,
 }
-_CHOICES = {"route": _ROUTES, "baseline": _BASELINES}
+_CHOICES = {
+    "route": _ROUTES,
+    "baseline": _BASELINES,
+    "augment": {"": {"data.augment": "crop_flip"}},
+}
 
 
 def get_config(arg: str = "") -> ml_collections.ConfigDict:
@@ -57,5 +62,6 @@ def get_config(arg: str = "") -> ml_collections.ConfigDict:
     config.training.steps = None
     config.training.epochs = 20
     config.training.examples_per_task = 16
+    config.training.eval_every = 156  # an epoch
     choose(config, arg, _CHOICES)
     return config

@@ -58,7 +58,8 @@ def choose(
     Args:
         config: Changed in place.
         arg: A list such as "route=conv,baseline=cross_stitch"; later choices win.
-        choices: By name and value, the fields that a choice changes.
+        choices: By name and value, the fields that a choice changes. The only value "" makes it a
+            word that stands alone, such as "digits".
 
     Raises:
         ValueError: There is no such choice.
@@ -66,7 +67,9 @@ def choose(
     for choice in filter(None, arg.split(",")):
         name, _, value = choice.partition("=")
         if value not in choices.get(name, {}):
-            allowed = "; ".join(f"{key}={'|'.join(found)}" for key, found in choices.items())
+            allowed = "; ".join(
+                f"{key}={'|'.join(found)}" if any(found) else key for key, found in choices.items()
+            )
             raise ValueError(f"there is no argument {choice!r}; those that exist: {allowed}.")
         config.update_from_flattened_dict(choices[name][value])
 

@@ -39,9 +39,12 @@ class Objective:
     predict: Callable[[jax.Array], jax.Array]
     test_metrics: Callable[..., dict[str, jax.Array]]
 
-    def loss(self, outputs: jax.Array, batch: Batch) -> jax.Array:
-        """The loss of a batch with outputs [T, n, C]: a scalar."""
+    def loss(self, outputs: jax.Array, batch: Batch, rivals: jax.Array | None = None) -> jax.Array:
+        """The loss of a batch with outputs [T, n, C]: a scalar; `rivals` as in `Routed`."""
         outputs = offered(outputs, batch.classes)
+        if rivals is not None:
+            # A softmax over all classes cannot tell many from one with their log-sum-exp.
+            outputs = jnp.concatenate([outputs, rivals[..., None]], axis=-1)
         return mean_over_tasks(self.losses(outputs, batch.labels), batch.weights)
 
     def final_reward(self, name: str, outputs: jax.Array, batch: Batch) -> jax.Array:

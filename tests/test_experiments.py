@@ -10,7 +10,9 @@ from routing_jax.experiment import load_config
 
 EXPERIMENTS = Path(__file__).parents[1] / "experiments"
 ARGUMENTS = {
-    "mnist_mtl": ("digits",),
+    "mnist_mtl": ("digits", "digits,baseline=cross_stitch"),
+    "min_mtl": ("baseline=wide_trunk", "augment,baseline=joint_classifier"),
+    "cifar_ablations": tuple(f"over={name}" for name in ("agents", "rules", "pass", "blocks")),
     "cifar_mtl": (
         "route=conv",
         "baseline=task_specific_all_fc",
@@ -18,6 +20,9 @@ ARGUMENTS = {
         "baseline=cross_stitch",
         "baseline=soft_mixture",
         "route=conv,baseline=random_routes",
+        "augment,baseline=clustered_routes",
+        "baseline=wide_trunk",
+        "baseline=joint_classifier",
     ),
     "gumbel_mnist": (
         "budget=0.75",
@@ -60,5 +65,6 @@ def test_a_choice_that_does_not_exist_is_answered_with_those_that_do():
     assert str(caught.value) == (
         f"--config={EXPERIMENTS / 'cifar_mtl.py'}:baseline=dense: there is no argument "
         "'baseline=dense'; those that exist: route=fc|conv; baseline=none|task_specific_all_fc|"
-        "task_specific_1_fc|cross_stitch|soft_mixture|random_routes."
+        "task_specific_1_fc|cross_stitch|soft_mixture|random_routes|clustered_routes|wide_trunk|"
+        "joint_classifier; augment."
     )

@@ -1,12 +1,12 @@
 """Labelled image sets: prepared TFDS sets read without TensorFlow, and the embedded digits."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
-from routing_jax.data import cache, omniglot
+from routing_jax.data import cache, mini_imagenet, omniglot
 from routing_jax.data.labelled_images import LabelledImages
 from routing_jax.data.prepared import open_prepared
 from routing_jax.data.resizing import downsized
@@ -27,6 +27,10 @@ class _Features:
     superclass: str | None = None
     ink_on_paper: bool = False
     """Grey images stored as RGB, dark on white; they are read as one channel, bright on black."""
+    splits: tuple[str, ...] = SPLITS
+    """As stored."""
+    regroup: Callable[[Mapping[str, LabelledImages]], dict[str, LabelledImages]] = dict
+    """From the stored splits to train and test, where they are others."""
 
 
 _TFDS_SETS = {
@@ -34,7 +38,10 @@ _TFDS_SETS = {
     "fashion_mnist": _Features(),
     "usps": _Features(),
     "cifar100": _Features("label", "coarse_label"),
-    "omniglot": _Features("label", "alphabet", ink_on_paper=True),
+    "omniglot": _Features("label", "alphabet", ink_on_paper=True, regroup=omniglot.by_drawing),
+    "mini_imagenet": _Features(
+        splits=("train", "validation", "test"), regroup=mini_imagenet.in_groups
+    ),
 }
 
 
@@ -51,7 +58,8 @@ def read_prepared(
       image_size: side of the images in pixels, no more than they have; 0 leaves them as stored.
 
     Returns:
-      The splits "train" and "test". Omniglot's are drawings of all alphabets; see `omniglot`.
+      The splits "train" and "test". Of sets whose stored splits hold different classes they are
+      made anew; see `omniglot` and `mini_imagenet`.
 
     Raises:
       UserError: the set is damaged, incomplete, closed, or has other features or smaller images.
@@ -71,8 +79,10 @@ def read_prepared(
                 "another --config.data.dir."
             ) from error
         stored = cache.save(cache_dir, key, stored, say)
-    splits = {split: _labelled(name, folder, stored, split) for split in SPLITS}
-    return omniglot.by_drawing(splits) if name == "omniglot" else splits
+    features = _TFDS_SETS[name]
+    return features.regroup(
+        {split: _labelled(name, folder, stored, split) for split in features.splits}
+    )
 
 
 def embedded_digits() -> dict[str, LabelledImages]:
@@ -117,15 +127,16 @@ def _columns(name: str) -> dict[str, str]:
 
 def _stored_names(name: str) -> set[str]:
     """The arrays that the cache holds of a set; fewer if files were lost."""
-    return {f"{split}_{column}" for split in SPLITS for column in _columns(name)}
+    splits = _TFDS_SETS[name].splits
+    return {f"{split}_{column}" for split in splits for column in _columns(name)}
 
 
 def _decode(name: str, folder: Path, say: Say, image_size: int) -> dict[str, np.ndarray]:
-    """Decodes both splits into plain arrays, named as the cache stores them."""
+    """Decodes all splits into plain arrays, named as the cache stores them."""
     columns = _columns(name)
     builder = open_prepared(folder)
     arrays: dict[str, np.ndarray] = {}
-    for split in SPLITS:
+    for split in _TFDS_SETS[name].splits:
         source = builder.as_data_source(split=split)
         parts: dict[str, list[np.ndarray]] = {column: [] for column in columns}
         for examples, done in _slices(source):

@@ -61,7 +61,7 @@ def superclass(images: LabelledImages) -> TaskArrays:
     CIFAR-MTL of Rosenbaum et al. 2018. The rank of the fine label among the fine labels of its
     superclass is the class, so all classes of a task stay distinct (fine label modulo five, as in
     the authors' code, makes them collide). Tasks may have unequal numbers of images and classes, as
-    the alphabets of Omniglot have.
+    the alphabets of Omniglot have. The random groups of mini-ImageNet are cut the same way.
     """
     if images.superclass_of_class is None:
         raise ValueError(f"{images.name} has no superclasses; use data.tasks=one_vs_rest")
@@ -127,6 +127,7 @@ TASKS: dict[str, Callable[[LabelledImages], TaskArrays]] = {
     "one_vs_rest": one_vs_rest,
     "superclass": superclass,
     "alphabet": superclass,
+    "random_groups": superclass,
     "related_pairs": related_pairs,
     "rotated_copies": rotated_copies,
 }

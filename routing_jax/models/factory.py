@@ -13,6 +13,7 @@ from routing_jax.errors import UserError
 from routing_jax.models.cross_stitch import CrossStitchNetwork
 from routing_jax.models.encoders import ENCODERS
 from routing_jax.models.gumbel_matrix import GumbelMatrixNetwork
+from routing_jax.models.joint_classifier import JointClassifierNetwork
 from routing_jax.models.network import MultiTaskNetwork
 from routing_jax.models.routing_network import RoutingNetwork
 from routing_jax.models.soft_mixture import SoftMixtureNetwork
@@ -159,11 +160,17 @@ def _soft_mixture(parts: _Parts) -> SoftMixtureNetwork:
     return SoftMixtureNetwork(*common, parts.shape.num_tasks)
 
 
+def _joint_classifier(parts: _Parts) -> JointClassifierNetwork:
+    blocks = [1] * (parts.depth - 1) + [parts.shape.num_tasks]
+    return JointClassifierNetwork(*_common(parts, blocks))
+
+
 MODELS: dict[str, Callable[[_Parts], MultiTaskNetwork]] = {
     "routing_network": _routing_network,
     "cross_stitch": _cross_stitch,
     "soft_mixture": _soft_mixture,
     "gumbel_matrix": _gumbel_matrix,
+    "joint_classifier": _joint_classifier,
 }
 
 

@@ -27,6 +27,9 @@ class Routed(NamedTuple):
     allocation: jax.Array | None = None
     """float32 [T, D, K], the probabilities that blocks are on, for their penalties; None where
     blocks are not switched on and off."""
+    rivals: jax.Array | None = None
+    """float32 [T, n], the log-sum-exp of the logits of the classes of all other tasks, where an
+    example's class has to be told from these too; else None."""
 
 
 class MultiTaskNetwork(nn.Module):

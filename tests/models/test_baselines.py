@@ -9,7 +9,8 @@ import pytest
 
 from routing_jax.errors import UserError
 from routing_jax.models.factory import DataShape, make_model
-from routing_jax.types import Exploration
+from routing_jax.objectives import OBJECTIVES
+from routing_jax.types import Batch, Exploration
 
 SHAPE = DataShape(3, 2, (2, 3, 1))
 
@@ -115,6 +116,7 @@ LOGITS = 128 * 2 + 2
         ),
         ({"model__name": "cross_stitch"}, ENCODER + 10 * (HIDDEN + LOGITS) + 2 * 10 * 10),
         ({"model__name": "soft_mixture"}, ENCODER + 10 * (HIDDEN + LOGITS) + 10 * 3 * 10),
+        ({"model__name": "joint_classifier"}, ENCODER + HIDDEN + 10 * LOGITS),
     ],
     ids=str,
 )
@@ -145,3 +147,26 @@ def test_a_table_that_does_not_fit_is_refused(model_config, routes, found):
 
 def test_fixed_networks_can_be_static_arguments(build):
     assert hash(build(SHAPE, **fixed("own")).model) == hash(build(SHAPE, **fixed("own")).model)
+
+
+def test_a_joint_classifier_is_a_softmax_over_the_classes_of_all_tasks(build):
+    built = build(SHAPE, model__name="joint_classifier", model__num_blocks=None)
+    images = random_images()
+    routed = train_pass(built, images)
+    params = jax.device_get(built.variables["params"])
+    x = images.reshape(12, 6) / 255
+    for depth in range(2):
+        dense = params[f"banks_{depth}"]["blocks"]["Dense_0"]
+        assert len(dense["kernel"]) == 1  # one trunk
+        x = np.maximum(x @ dense["kernel"][0] + dense["bias"][0], 0)
+    last = params["banks_2"]["blocks"]["Dense_0"]
+    everyone = np.concatenate([x @ last["kernel"][t] + last["bias"][t] for t in range(3)], axis=1)
+    labels = np.array([[0, 1, 1, 0], [1, 0, 1, 0], [0, 0, 1, 1]])
+    log_probs = everyone - np.log(np.exp(everyone).sum(1, keepdims=True))
+    classes = (labels + 2 * np.arange(3)[:, None]).ravel()
+    batch = Batch(images, jnp.asarray(labels), jnp.ones((3, 4)))
+    loss = OBJECTIVES["classification"].loss(routed.logits, batch, routed.rivals)
+    assert float(loss) == pytest.approx(-log_probs[np.arange(12), classes].mean(), abs=1e-5)
+    # What is answered are the classes of the example's own task.
+    own = everyone.reshape(3, 4, 3, 2)[np.arange(3), :, np.arange(3)]
+    np.testing.assert_allclose(routed.logits, own, atol=1e-5)

@@ -9,7 +9,7 @@ from routing_jax.config_fields import ROUTER_AGENTS
 
 ROOT = Path(__file__).parents[2]
 DIGITS = f"--config={ROOT / 'experiments' / 'mnist_mtl.py'}:digits"
-ABLATION = f"--config={ROOT / 'experiments' / 'ablate_rho_agents.py'}"
+ABLATION = f"--config={ROOT / 'experiments' / 'cifar_ablations.py'}:over=agents"
 
 
 def parse(*arguments):
@@ -33,7 +33,7 @@ def test_axes_become_cells_and_a_field_of_the_configuration():
 
 def test_an_experiment_holds_its_own_grid():
     command = parse(ABLATION)
-    assert len(command.sweep.cells) == 4 * len(ROUTER_AGENTS) * 8
+    assert len(command.sweep.cells) == 4 * len(ROUTER_AGENTS) * 3
     assert {cell.settings["router.agent"] for cell in command.sweep.cells} == set(ROUTER_AGENTS)
     assert command.config.data.tasks == "superclass"
 

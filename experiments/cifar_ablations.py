@@ -1,0 +1,49 @@
+"""Ablations on CIFAR-MTL, each one sweep: what about the router decides the accuracy.
+
+Purpose and paper (Rosenbaum, Klinger, Riemer, "Routing Networks", ICLR 2018), by `over=`:
+
+    agents  one agent for all tasks, one for each, dispatched ones, each with several weights rho of
+            the collaboration reward; the comparison of agents, and "smaller rho is better"
+    rules   how the router learns, as a table; the comparison with Q-learning and REINFORCE
+    pass    with and without an action that skips a layer; the appendix
+    blocks  fewer and more blocks than tasks
+    tasks   the first 2, 3, 5, 10, 20 tasks with as many blocks; the scaling of cost
+
+Command: python launch.py --config=experiments/cifar_ablations.py:over=rules
+    Fewer seeds: --sweep=seed=0:1.
+
+Expected: not measured yet.
+
+Minutes: 3 for each cell of 5 epochs on two CPU cores (one epoch takes 0.5).
+"""
+
+import runpy
+from pathlib import Path
+
+import ml_collections
+
+from routing_jax.config_fields import ROUTER_AGENTS
+from routing_jax.experiment import choose
+
+_RULES = "wpl,reinforce_mean,reinforce_learned,actor_critic,q_learning,sarsa,gumbel_softmax,relax"
+_GRIDS = {
+    "agents": f"rho=0,0.1,0.3,1.0 router.agent={','.join(ROUTER_AGENTS)}",
+    "rules": f"router.rule={_RULES}",
+    "pass": "router.pass_action=False,True",
+    "blocks": "model.num_blocks=5,10,20,40",
+    "tasks": "data.num_tasks=2,3,5,10,20",
+}
+_CHOICES = {"over": {name: {"sweep": f"{grid} seed=0:3"} for name, grid in _GRIDS.items()}}
+
+
+def get_config(arg: str = "over=rules") -> ml_collections.ConfigDict:
+    """The configuration of cifar_mtl at five epochs, and the grid that `arg` names.
+
+    Raises:
+        ValueError: There is no such choice.
+    """
+    config = runpy.run_path(str(Path(__file__).with_name("cifar_mtl.py")))["get_config"]()
+    config.experiment = "cifar_ablations"
+    config.training.epochs = 5
+    choose(config, arg, _CHOICES)
+    return config

@@ -21,6 +21,11 @@ class Clash:
     remedy: str
 
 
+_OWN_LOGITS = ("cross_stitch", "joint_classifier")
+"""Models with a last layer for each task, whatever their other layers are."""
+_DISJOINT_TASKS = ("superclass", "alphabet", "random_groups")
+"""Ways to cut a set so that each image belongs to one task."""
+
 _DATA = (
     Clash(
         ("data.tasks", "data.name"),
@@ -34,12 +39,17 @@ _DATA = (
     ),
     Clash(
         ("data.tasks", "data.name"),
+        lambda tasks, name: (tasks == "random_groups") != (name == "mini_imagenet"),
+        "mini_imagenet has random_groups tasks, and no other set has them; change one of the two",
+    ),
+    Clash(
+        ("data.tasks", "data.name"),
         lambda tasks, name: (tasks == "related_pairs") != (name == "synthetic"),
         "synthetic has related_pairs tasks, and no other set has them; change one of the two",
     ),
     Clash(
         ("data.share_images", "data.tasks"),
-        lambda share, tasks: share and tasks in ("superclass", "alphabet", "rotated_copies"),
+        lambda share, tasks: share and tasks in (*_DISJOINT_TASKS, "rotated_copies"),
         "these tasks have no images in common; set data.share_images to false",
     ),
     Clash(
@@ -78,9 +88,8 @@ _MODEL = (
     ),
     Clash(
         ("model.head", "model.name"),
-        lambda head, name: head == "own" and name == "cross_stitch",
-        "each column of a cross-stitch network ends in its task's own layer; set model.head to "
-        "routed",
+        lambda head, name: head == "own" and name in _OWN_LOGITS,
+        "the last layer of this model has logits for each task anyway; set model.head to routed",
     ),
     Clash(
         ("model.dropout", "model.head"),
@@ -124,8 +133,14 @@ _BASELINES = (
     ),
     Clash(
         ("model.name", "model.num_blocks"),
-        lambda name, blocks: name == "cross_stitch" and blocks is not None,
-        "a cross-stitch network has one column of blocks per task; set model.num_blocks to None",
+        lambda name, blocks: name in _OWN_LOGITS and blocks is not None,
+        "the tasks say how many blocks this model has; set model.num_blocks to None",
+    ),
+    Clash(
+        ("model.name", "data.tasks"),
+        lambda name, tasks: name == "joint_classifier" and tasks not in _DISJOINT_TASKS,
+        "one classifier of all classes needs tasks without common images; set data.tasks to one of "
+        f"{', '.join(_DISJOINT_TASKS)}, or model.name to routing_network",
     ),
     Clash(
         ("router.policy", "router.routes", "model.num_blocks"),
@@ -193,6 +208,12 @@ _ROUTER = (
         lambda name, weight: name == "gumbel_matrix" and weight > 0,
         "nothing rewards the entropy of switches; set it to 0, or router.certainty_weight to make "
         "their entropy cost",
+    ),
+    Clash(
+        ("router.rule", "router.measured", "training.examples_per_task"),
+        lambda rule, measured, examples: RULES[rule].full_information and measured >= examples,
+        "blocks do not learn from the examples that are measured; set router.measured below "
+        "training.examples_per_task",
     ),
     Clash(
         ("router.rule", "router.policy"),

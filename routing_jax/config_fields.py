@@ -24,13 +24,31 @@ class RuleTraits(NamedTuple):
     """Whether the loss of the task has to reach the policy."""
     bootstraps: bool = False
     """Whether its targets are made of values of the next decision."""
+    full_information: bool = False
+    """Whether it needs the losses of all actions, not only of those taken."""
 
 
-DATA_SETS = ("mnist", "fashion_mnist", "usps", "cifar100", "omniglot", "digits", "synthetic")
-DATA_TASKS = ("one_vs_rest", "superclass", "alphabet", "related_pairs", "rotated_copies")
+DATA_SETS = (
+    "mnist",
+    "fashion_mnist",
+    "usps",
+    "cifar100",
+    "omniglot",
+    "mini_imagenet",
+    "digits",
+    "synthetic",
+)
+DATA_TASKS = (
+    "one_vs_rest",
+    "superclass",
+    "alphabet",
+    "random_groups",
+    "related_pairs",
+    "rotated_copies",
+)
 DATA_FALLBACKS = ("digits", "none")
 AUGMENTATIONS = ("none", "crop", "crop_flip")
-MODELS = ("routing_network", "cross_stitch", "soft_mixture", "gumbel_matrix")
+MODELS = ("routing_network", "cross_stitch", "soft_mixture", "gumbel_matrix", "joint_classifier")
 ENCODERS = ("conv4", "stem", "flatten", "pixels")
 BLOCKS = ("dense", "conv", "valid_conv")
 HEADS = ("routed", "own")
@@ -53,6 +71,7 @@ RULES = {
     "advantage_learning": RuleTraits("values", bootstraps=True),
     "gumbel_softmax": RuleTraits("logits", straight_through=True),
     "relax": RuleTraits("logits", control=True),
+    "hedge": RuleTraits("logits", full_information=True),
 }
 """The learning rules: functions of these names in `rl.rules`, and what they need of a router."""
 ROUTER_RULES = tuple(RULES)
@@ -163,6 +182,9 @@ FIELDS: dict[str, Field] = {
     "router.rule": Field("wpl", one_of(ROUTER_RULES), "how the router learns"),
     "router.advantage_scale": Field(
         0.5, rules.UNIT_ABOVE_ZERO, "advantage_learning stretches gaps by 1 over this"
+    ),
+    "router.measured": Field(
+        4, rules.COUNT, "examples of a task in a step that hedge tries all actions on; held out"
     ),
     "router.optimizer": Field(
         "sgd", one_of(ROUTER_OPTIMIZERS), "what turns a rule's gradient into a step"

@@ -97,6 +97,9 @@ class Trajectory(NamedTuple):
     tabular policies, nothing where nothing was looked at."""
     key: jax.Array | None = None
     """Random key of the step, for rules that draw."""
+    action_losses: jax.Array | None = None
+    """float32 [T, n, D, A], the loss of an example if one decision were another and all others
+    stayed; None where it was not measured."""
 
 
 class Recall(NamedTuple):
@@ -147,3 +150,5 @@ class Transitions(NamedTuple):
     """RELAX's control variate: relaxed actions [T, n, D, A] to float32 [T, n, D]."""
     key: jax.Array | None
     """Random key of the step."""
+    action_losses: jax.Array
+    """float32 [T, n, D, A], see `Trajectory`; zeros where they were not measured."""

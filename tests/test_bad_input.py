@@ -24,13 +24,13 @@ WRONG_VALUES = [
     (
         "data.name",
         "minst",
-        "one of: mnist, fashion_mnist, usps, cifar100, omniglot, digits, synthetic "
+        "one of: mnist, fashion_mnist, usps, cifar100, omniglot, mini_imagenet, digits, synthetic "
         "(default 'mnist')",
     ),
     (
         "data.tasks",
         "pairs",
-        "one of: one_vs_rest, superclass, alphabet, related_pairs, rotated_copies "
+        "one of: one_vs_rest, superclass, alphabet, random_groups, related_pairs, rotated_copies "
         "(default 'one_vs_rest')",
     ),
     ("data.num_tasks", 0, "an integer >= 1, or None for all that there are (default None)"),
@@ -45,7 +45,7 @@ WRONG_VALUES = [
     (
         "model.name",
         "mlp",
-        "one of: routing_network, cross_stitch, soft_mixture, gumbel_matrix "
+        "one of: routing_network, cross_stitch, soft_mixture, gumbel_matrix, joint_classifier "
         "(default 'routing_network')",
     ),
     ("model.encoder", "resnet", "one of: conv4, stem, flatten, pixels (default 'conv4')"),
@@ -69,6 +69,7 @@ WRONG_VALUES = [
     ("router.num_agents", 0, "an integer >= 1, or None for one per task (default None)"),
     ("router.networks", "one", "one of: per_depth, shared (default 'per_depth')"),
     ("router.hidden", 0, "an integer >= 1 (default 64)"),
+    ("router.measured", 0, "an integer >= 1 (default 4)"),
     (
         "router.rule",
         "ppo",
@@ -176,7 +177,8 @@ WRONG_INPUTS = {
     "no such argument": (
         [CONFIG + ":cifar"],
         "--config=experiments/mnist_mtl.py:cifar: there is no argument 'cifar'; "
-        "those that exist: digits, or none at all.",
+        "those that exist: digits; baseline=none|task_specific_all_fc|task_specific_1_fc|"
+        "cross_stitch|soft_mixture|random_routes.",
     ),
     "no experiment": (
         ["--config=launch.py"],
@@ -250,7 +252,7 @@ WRONG_INPUTS = {
         ],
         "The configuration is wrong in 8 places:\n"
         "  data.name = 'minst' is not allowed: set it to one of: mnist, fashion_mnist, usps, "
-        "cifar100, omniglot, digits, synthetic "
+        "cifar100, omniglot, mini_imagenet, digits, synthetic "
         "(default 'mnist')\n"
         "  model.width = 0 is not allowed: set it to an integer >= 1 (default 128)\n"
         "  router.agent = 'dispatcher' is not allowed: set it to one of: per_task, single, "

@@ -99,6 +99,7 @@ def test_the_defaults_are_those_of_the_paper_and_the_issue():
             "task_input": False,
             "rule": "wpl",
             "advantage_scale": 0.5,
+            "measured": 4,
             "optimizer": "sgd",
             "wpl_convention": "routing_networks",
             "decision_per": "example",
@@ -264,8 +265,19 @@ GUMBEL = {"model__name": "gumbel_matrix", "router__rule": "gumbel_softmax"}
         ),
         (
             {"model__name": "cross_stitch", "model__num_blocks": 4},
-            "model.name = 'cross_stitch' and model.num_blocks = 4 clash: a cross-stitch network "
-            "has one column of blocks per task; set model.num_blocks to None",
+            "model.name = 'cross_stitch' and model.num_blocks = 4 clash: the tasks say how many "
+            "blocks this model has; set model.num_blocks to None",
+        ),
+        (
+            {"model__name": "joint_classifier"},
+            "model.name = 'joint_classifier' and data.tasks = 'one_vs_rest' clash: one classifier "
+            "of all classes needs tasks without common images; set data.tasks to one of "
+            "superclass, alphabet, random_groups, or model.name to routing_network",
+        ),
+        (
+            {"data__name": "mini_imagenet", "data__tasks": "one_vs_rest"},
+            "data.tasks = 'one_vs_rest' and data.name = 'mini_imagenet' clash: mini_imagenet has "
+            "random_groups tasks, and no other set has them; change one of the two",
         ),
         (
             {"router__policy": "fixed", "model__num_blocks": 4},
@@ -445,8 +457,8 @@ GUMBEL = {"model__name": "gumbel_matrix", "router__rule": "gumbel_softmax"}
         ),
         (
             {"model__head": "own", "model__name": "cross_stitch"},
-            "model.head = 'own' and model.name = 'cross_stitch' clash: each column of a "
-            "cross-stitch network ends in its task's own layer; set model.head to routed",
+            "model.head = 'own' and model.name = 'cross_stitch' clash: the last layer of this "
+            "model has logits for each task anyway; set model.head to routed",
         ),
         (
             {"model__dropout": 0.5},

@@ -40,6 +40,29 @@ class RoutingNetwork(MultiTaskNetwork):
         x = dispatch.route(stages, x, actions, strategy=self.strategy)
         return self.answer(x, training=training)
 
+    def alternatives(self, x: jax.Array, actions: jax.Array) -> jax.Array:
+        """Logits [D, A, T, n, C] if one decision were another and all others stayed.
+
+        All blocks of a depth run on all examples, and what they give goes on along `actions`: the
+        work of about D * D / 2 layers on A times the examples. Zeros stand for what an action that
+        is not offered would give.
+
+        Args:
+          x: representations [T, n, ...].
+          actions: int32 [T, n, D].
+        """
+        stages = [self._stage(depth) for depth in range(len(self.bank_of_depth))]
+        found = []
+        for depth, stage in enumerate(stages):
+            rows = self._every_action(stage, x)
+            if stages[depth + 1 :]:
+                later = jnp.tile(actions[..., depth + 1 :], (1, self.num_actions, 1))
+                rows = dispatch.route(stages[depth + 1 :], rows, later)
+            logits = self.answer(rows, training=False)
+            found.append(logits.reshape(x.shape[0], self.num_actions, x.shape[1], -1))
+            x = dispatch.route([stage], x, actions[..., depth : depth + 1])
+        return jnp.moveaxis(jnp.stack(found), 2, 1)
+
     @property
     def num_tasks(self) -> int:
         """T."""
@@ -86,10 +109,22 @@ class RoutingNetwork(MultiTaskNetwork):
         )
 
     def _observations(self, states: list[jax.Array]) -> tuple[jax.Array, ...]:
-        """Those states that the router looked at; it does not train them."""
-        if not self.router.policy.looks_at_input:
-            states = states[:1] if self.router.dispatcher is not None else []
+        """Those states that the router looked at, or learns from; it does not train them."""
+        router = self.router
+        if not router.policy.looks_at_input:
+            first = router.dispatcher is not None or router.full_information
+            states = states[:1] if first else []
         return tuple(jax.lax.stop_gradient(state) for state in states)
+
+    def _every_action(self, stage: dispatch.Stage, x: jax.Array) -> jax.Array:
+        """What each action makes of x [T, n, ...]: [T, A * n, ...], actions outermost."""
+        rows = x.reshape(-1, *x.shape[2:])
+        outputs = jax.vmap(stage.apply_block, in_axes=(0, None))(stage.bank(rows), rows)
+        if self.num_actions > len(outputs):
+            passed = rows[None] if stage.may_pass else jnp.zeros_like(outputs[:1])
+            outputs = jnp.concatenate([outputs, passed.astype(outputs.dtype)])
+        by_task = outputs.reshape(-1, *x.shape[:2], *outputs.shape[2:])
+        return jnp.moveaxis(by_task, 0, 1).reshape(x.shape[0], -1, *outputs.shape[2:])
 
     def _stage(self, depth: int) -> dispatch.Stage:
         bank = self.banks[self.bank_of_depth[depth]]

@@ -94,6 +94,22 @@ def gumbel_softmax(t: Transitions) -> jax.Array:
     return jnp.zeros_like(t.recall.value)
 
 
+def hedge(t: Transitions) -> jax.Array:
+    """Hedge: the losses of all actions are known, and each logit falls by its own.
+
+    On a table these are multiplicative weights (Freund and Schapire, "A Decision-Theoretic
+    Generalization of On-Line Learning and an Application to Boosting", 1997, section 2): nothing is
+    sampled, so there is no variance for a baseline to reduce. The losses are those of examples that
+    the blocks did not learn from (`router.measured`).
+    """
+    offered = t.recall.log_probs > -1e8
+    losses = jnp.where(offered, t.action_losses, 0.0)
+    mean = losses.sum(-1, keepdims=True) / offered.astype(losses.dtype).sum(-1, keepdims=True)
+    # Of losses that add up to zero the gradient in the logits is these losses, whatever the policy.
+    centred = jnp.where(offered, losses - mean, 0.0)
+    return (jax.lax.stop_gradient(centred) * t.recall.log_probs).sum(-1)
+
+
 LOSSES: dict[str, Loss] = {name: globals()[name] for name in RULES}
 """The rules by name."""
 

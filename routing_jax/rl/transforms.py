@@ -152,7 +152,12 @@ def _transitions(
         trace=trace,
         control=control,
         key=seen.trajectory.key,
+        action_losses=_or_zeros(seen.trajectory.action_losses, recall.log_probs),
     )
+
+
+def _or_zeros(values: jax.Array | None, like: jax.Array) -> jax.Array:
+    return jnp.zeros_like(like) if values is None else values
 
 
 def add_entropy_bonus(weight: Value) -> optax.GradientTransformation:

@@ -67,6 +67,7 @@ def make_router(
         critic=policy(1) if rule.critic else None,
         control=ControlVariate(num_agents, hidden) if rule.control else None,
         straight_through=rule.straight_through,
+        full_information=rule.full_information,
     )
 
 

@@ -42,6 +42,7 @@ class Router(nn.Module):
       control: RELAX's control variate, or None.
       straight_through: decisions carry the gradient of the straight-through Gumbel-softmax (Jang et
         al. 2017; Maddison et al. 2017), so that the loss of the task trains the policy.
+      full_information: it learns from the losses of all actions.
     """
 
     agent_of_task: tuple[int, ...]
@@ -53,6 +54,7 @@ class Router(nn.Module):
     critic: TabularPolicy | ApproximatorPolicy | None = None
     control: ControlVariate | None = None
     straight_through: bool = False
+    full_information: bool = False
 
     @property
     def learns(self) -> bool:

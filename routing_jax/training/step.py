@@ -5,11 +5,12 @@ import jax.numpy as jnp
 import optax
 from ml_collections import ConfigDict
 
+from routing_jax.config_fields import RULES
 from routing_jax.data.augmentation import augment
 from routing_jax.data.sampling import draw_batch
 from routing_jax.models.network import MultiTaskNetwork, Routed
 from routing_jax.models.routing_network import RoutingNetwork
-from routing_jax.objectives import Objective, share_of_tasks
+from routing_jax.objectives import Objective, offered, share_of_tasks
 from routing_jax.rl import rewards
 from routing_jax.routers.allocation import Penalties, penalty
 from routing_jax.training.state import (
@@ -45,6 +46,7 @@ def train_step(
     progress = state.step.astype(jnp.float32) / total_steps
     exploration = _explore(config.router, hyper, state.step, progress, train.index.shape[0])
     batch = _draw(config, train, state.step, data_key=keys.data, augment_key=augment_key)
+    learns, judges = _shares(config.router, batch.weights)
 
     def loss_of(params: Params) -> tuple[jax.Array, tuple[Routed, Params]]:
         routed, updated = model.apply(
@@ -54,7 +56,8 @@ def train_step(
             rngs={"router": router_key},
             mutable=["batch_stats"],
         )
-        loss = objective.loss(routed.logits, batch) + _penalty(hyper, routed, progress)
+        loss = objective.loss(routed.logits, batch._replace(weights=learns), routed.rivals)
+        loss += _penalty(hyper, routed, progress)
         return loss, (routed, updated.get("batch_stats", {}))
 
     (loss, (routed, batch_stats)), gradients = jax.value_and_grad(loss_of, has_aux=True)(
@@ -66,10 +69,11 @@ def train_step(
             decisions=routed.decisions,
             rewards=hyper.rho * _collaboration(config.reward, model, state, routed),
             final_reward=objective.final_reward(config.reward.final, routed.logits, batch),
-            weights=batch.weights,
+            weights=judges,
             exploration=exploration,
             observations=routed.observations,
             key=rule_key,
+            action_losses=_action_losses(config.router, model, objective, state, routed, batch),
         )
     updates, optimizer_state = optimizer.update(gradients, state.optimizer, state.params, **learned)
     return state._replace(
@@ -116,6 +120,41 @@ def _draw(
         shared=config.data.share_images,
     )
     return batch._replace(images=augment(batch.images, augment_key, kind=config.data.augment))
+
+
+def _shares(router_config: ConfigDict, weights: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Weights of a batch's examples for the blocks and for the router, float32 [T, n] each.
+
+    Both learn from all, unless the rule measures all actions: then on the last examples of each
+    task alone, which the blocks do not learn from.
+    """
+    if not RULES[router_config.rule].full_information:
+        return weights, weights
+    judges = jnp.arange(weights.shape[1]) >= weights.shape[1] - router_config.measured
+    return jnp.where(judges[None], 0.0, weights), jnp.where(judges[None], weights, 0.0)
+
+
+def _action_losses(
+    router_config: ConfigDict,
+    model: RoutingNetwork,
+    objective: Objective,
+    state: TrainState,
+    routed: Routed,
+    batch: Batch,
+) -> jax.Array | None:
+    """The losses of all actions, float32 [T, n, D, A], zeros where they are not measured."""
+    if not model.learned_router.full_information:
+        return None
+    last = slice(-router_config.measured, None)
+    x, actions = routed.observations[0][:, last], routed.decisions.actions[:, last]
+    variables = {"params": state.params}
+    outputs = model.apply(variables, x, actions, method="alternatives")
+    flat = outputs.reshape(-1, *outputs.shape[2:])
+    offers = jax.vmap(lambda logits: offered(logits, batch.classes))(flat)
+    losses = jax.vmap(lambda logits: objective.losses(logits, batch.labels[:, last]))(offers)
+    losses = jnp.moveaxis(losses.reshape(outputs.shape[:-1]), (0, 1), (2, 3))
+    unmeasured = batch.labels.shape[1] - losses.shape[1]
+    return jnp.pad(losses, ((0, 0), (unmeasured, 0), (0, 0), (0, 0)))
 
 
 def _penalty(hyper: Hyperparams, routed: Routed, progress: jax.Array) -> jax.Array | float:

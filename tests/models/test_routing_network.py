@@ -213,3 +213,21 @@ def test_the_key_of_the_router_decides_the_routes(build):
     np.testing.assert_array_equal(first.decisions.actions, again.decisions.actions)
     np.testing.assert_array_equal(first.logits, again.logits)
     assert (first.decisions.actions != other.decisions.actions).any()
+
+
+@pytest.mark.parametrize("values", [{}, {"model__width": 6, "router__pass_action": True}], ids=str)
+def test_alternatives_change_one_decision_each(build, values):
+    built = build(SHAPE, model__num_blocks=3, router__rule="hedge", **values)
+    rng = np.random.default_rng(3)
+    x = rng.normal(size=(3, 4, 6)).astype(np.float32)
+    actions = rng.integers(0, 3, (3, 4, 3)).astype(np.int32)
+    found = jax.jit(lambda v, x, actions: built.model.apply(v, x, actions, method="alternatives"))(
+        built.variables, x, actions
+    )
+    allowed = np.array(built.model.router.allowed)
+    for depth, action in np.argwhere(allowed):
+        changed = actions.copy()
+        changed[..., depth] = action
+        expected = follow(built.model, built.variables, x, changed)
+        np.testing.assert_allclose(found[depth, action], expected, atol=1e-5)
+    assert found.shape == (*allowed.shape, 3, 4, 2)

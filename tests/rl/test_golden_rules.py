@@ -46,6 +46,7 @@ def the_trajectory(exploration: Exploration) -> Trajectory:
         final=jnp.array([[1.0]]),
         exploration=exploration,
         key=jax.random.key(0),
+        action_losses=jnp.array([[[[0.3, 0.1, 5.0], [0.6, 0.3, 0.0]]]]),
     )
 
 
@@ -87,6 +88,8 @@ GOLDEN = {
     "wpl": [[0, -0.25, 0], [0, 0, -0.25]],
     # No gradient of its own; that of the task's loss goes through, see below.
     "gumbel_softmax": [[0, 0, 0], [0, 0, 0]],
+    # Losses minus their means, 0.2 of the two actions that are offered and 0.3 of three.
+    "hedge": [[0.1, -0.1, 0], [0.3, 0, -0.3]],
     # A control variate that starts as zero leaves REINFORCE.
     "relax": [[0.175, -0.175, 0], [0.3, 0.3, -0.6]],
 }

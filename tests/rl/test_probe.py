@@ -79,6 +79,7 @@ def train(learner: Learner, *, each: bool, probe: Probe, seed: jax.Array):
     """
     plant_key, init_key, run_key = jax.random.split(jax.random.key(seed), 3)
     planted = jax.random.randint(plant_key, (TASKS, DEPTH), 0, BLOCKS)
+    best = jax.nn.one_hot(planted, BLOCKS)[:, None]
     params = learner.start(init_key, (seen([]),) * DEPTH)
 
     def routed(params, key):
@@ -108,6 +109,7 @@ def train(learner: Learner, *, each: bool, probe: Probe, seed: jax.Array):
             exploration=learner.exploration,
             states=states,
             key=rule_key,
+            action_losses=-probe.reward_scale * jnp.broadcast_to(best, (*actions.shape, BLOCKS)),
         )
         params, state = learner.learn(params, state, trajectory, gradient)
         return (params, state, rewards.remember(history, actions)), None

@@ -31,6 +31,7 @@ def random_trajectory(rng, *, agents, tasks, examples, depth, actions, **fields)
         ),
         rewards=jnp.asarray(rng.uniform(0, 0.3, (*shape, depth)), jnp.float32),
         final=jnp.asarray(rng.choice([-1.0, 1.0], shape), jnp.float32),
+        action_losses=jnp.asarray(rng.uniform(0, 2, (*shape, depth, actions)), jnp.float32),
         **fields,
     )
 

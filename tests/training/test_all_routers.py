@@ -35,6 +35,8 @@ CASES = {
     | {"router.exploration_schedule": "geometric"},
     ("gumbel_softmax", "tabular"): {"router.decision_per": "task", "router.temperature_end": 0.1},
     ("relax", "tabular"): {"router.pass_action": True, "router.epsilon": 0.1},
+    ("hedge", "tabular"): {"router.pass_action": True, "router.measured": 1},
+    ("hedge", "approximator"): {"router.agent": "dispatched", "router.measured": 2},
     ("reinforce", "approximator"): {"router.networks": "shared", "router.pass_action": True},
     ("reinforce_mean", "approximator"): {"router.agent": "single", "router.task_input": True},
     ("reinforce_learned", "approximator"): {"router.agent": "dispatched"},
@@ -80,7 +82,7 @@ COVERED = {
 def make_config(overrides: dict[str, object]):
     config = base_config()
     config.model.encoder, config.model.width = "flatten", 16
-    config.router.hidden, config.training.examples_per_task = 8, 4
+    config.router.hidden, config.training.examples_per_task, config.router.measured = 8, 4, 1
     config.training.steps = STEPS
     for name, value in overrides.items():
         group, leaf = name.split(".")

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from statistics import fmean, stdev
 
 import pytest
 
@@ -22,6 +23,16 @@ def run_main_job(workdir: Path, environment: dict[str, str]) -> tuple[dict, floa
     return json.loads((workdir / "results.json").read_text()), seconds
 
 
+def as_committed(results: dict, name: str) -> None:
+    """The run lies within the spread of the committed seeds: three standard deviations."""
+    committed = json.loads((ROOT / "results" / name).read_text())
+    for metric, found in results["test"].items():
+        seeds = committed["test"][metric]["per_seed"]
+        # The resolution of a test set of 360 images, should all seeds happen to agree.
+        spread = max(stdev(seeds), 1 / 360 / 10)
+        assert abs(found["mean"] - fmean(seeds)) <= 3 * spread, metric
+
+
 @pytest.mark.slow
 def test_embedded_digits(tmp_path):
     results, seconds = run_main_job(tmp_path, {"ROUTING_JAX_DATA_DIR": ""})
@@ -29,6 +40,7 @@ def test_embedded_digits(tmp_path):
     assert results["test"]["accuracy"]["mean"] >= 0.985
     assert results["test"]["balanced_accuracy"]["mean"] >= 0.95
     assert seconds <= 60
+    as_committed(results, "mnist_mtl_digits.json")
 
 
 @pytest.mark.slow

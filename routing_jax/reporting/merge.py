@@ -1,6 +1,7 @@
 """Joins the results of one experiment's seeds into one results file with error bars.
 
 python -m routing_jax.reporting.merge results/mnist_mtl.json runs/seed*/results.json
+python -m routing_jax.reporting.merge results/mnist_mtl.json runs/over_seeds/sweep.json
 """
 
 import argparse
@@ -14,6 +15,7 @@ import numpy as np
 
 from routing_jax.errors import UserError
 from routing_jax.reporting.results import over_seeds, read_results, write_results
+from routing_jax.reporting.sweep_summary import read_sweep
 
 _ALIKE = ("experiment", "dataset", "tasks", "parameters", "versions", "device", "git_commit")
 """What the results of one experiment's seeds must have in common, besides the configuration."""
@@ -60,6 +62,16 @@ def merge(parts: Sequence[dict[str, Any]]) -> dict[str, Any]:
     }
 
 
+def _read(path: Path) -> list[dict[str, Any]]:
+    """The results of one seed each that a file holds; cells that failed have none."""
+    if path.name != "sweep.json":
+        return [read_results(path)]
+    found = [cell["results"] for cell in read_sweep(path) if cell["results"] is not None]
+    if not found:
+        raise UserError(f"{path} has no cell that finished")
+    return found
+
+
 def _joined_routes(parts: Sequence[dict[str, Any]], name: str) -> list[Any] | None:
     """The routes, or allocations, of all seeds; None where there are none."""
     if any(part.get(name) is None for part in parts):
@@ -80,10 +92,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command line; returns the exit code."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("output", type=Path, help="results file to write")
-    parser.add_argument("parts", type=Path, nargs="+", help="results.json of one seed each")
+    parser.add_argument(
+        "parts",
+        type=Path,
+        nargs="+",
+        help="results.json of one seed, or sweep.json over seeds",
+    )
     options = parser.parse_args(arguments)
     try:
-        merged = merge([read_results(path) for path in options.parts])
+        merged = merge([part for path in options.parts for part in _read(path)])
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

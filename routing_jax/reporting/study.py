@@ -1,0 +1,154 @@
+"""The rows of result tables: which methods are compared, and what each one's results say.
+
+`results/tables.toml` lists the tables and their rows; a row's numbers come from its results file
+alone, which holds several seeds (see `reporting.merge`).
+"""
+
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from routing_jax.errors import UserError
+from routing_jax.reporting.results import read_results
+from routing_jax.reporting.sweep_summary import standard_error
+
+_NEAR = 0.05
+"""How far, in epochs per epoch, an evaluation may lie from the epoch that a column asks for."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """A method of a table.
+
+    Attributes:
+        name: of the method.
+        results: its results file, below the directory of the table of rows.
+        command: trains all of its seeds, and goes on where it was stopped.
+        paper: what the paper reports, in percent, by epoch as text; empty where it has no number.
+        tag: how sure these numbers are: reported, quoted or recollected.
+    """
+
+    name: str
+    results: str
+    command: str
+    paper: Mapping[str, float] = field(default_factory=dict)
+    tag: str = ""
+
+
+@dataclass(frozen=True)
+class Study:
+    """A table.
+
+    Attributes:
+        name: by which documents ask for it.
+        caption: says what the numbers are.
+        rows: the methods.
+        epochs: at which the first metric is shown.
+        metrics: shown after training besides, such as "balanced_accuracy".
+        reference: the name of the row that the others are subtracted from, seed by seed.
+    """
+
+    name: str
+    caption: str
+    rows: tuple[Row, ...]
+    epochs: tuple[int, ...] = ()
+    metrics: tuple[str, ...] = ()
+    reference: str = ""
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A mean over seeds with its standard error, None for one seed."""
+
+    mean: float
+    error: float | None
+
+
+def read_studies(path: Path) -> dict[str, Study]:
+    """The tables of a TOML file, by name.
+
+    Raises:
+        UserError: it is not TOML, or a table or row lacks a field or has an unknown one.
+    """
+    try:
+        tables = tomllib.loads(path.read_text(encoding="utf-8"))
+        return {name: _study(name, dict(table)) for name, table in tables.items()}
+    except FileNotFoundError:
+        raise UserError(f"there is no {path}, which lists the tables and their rows") from None
+    except (tomllib.TOMLDecodeError, TypeError, KeyError, ValueError) as error:
+        raise UserError(f"{path} is not a list of tables and rows: {error}") from None
+
+
+def read_row(directory: Path, row: Row) -> dict[str, Any] | None:
+    """The results of a row; None before it was run.
+
+    Raises:
+        UserError: the file is cut off or holds something else.
+    """
+    path = directory / row.results
+    return read_results(path) if path.exists() else None
+
+
+def at_epoch(results: Mapping[str, Any], metric: str, epoch: int) -> Estimate | None:
+    """A test metric after so many epochs; None where no seed was evaluated about then."""
+    values = []
+    for curve in results["curve"]:
+        entry = min(curve, key=lambda entry: abs(entry["epoch"] - epoch))
+        if abs(entry["epoch"] - epoch) > _NEAR * epoch:
+            return None
+        values.append(entry[f"test_{metric}"])
+    return estimate(values)
+
+
+def steps_to_share(results: Mapping[str, Any], metric: str, share: float = 0.9) -> Estimate | None:
+    """Steps until a metric has reached `share` of what it ends with, between evaluations by a line.
+
+    The first crossing counts; before the first evaluation the line starts at nothing learned and
+    nothing right. None where the metric ends at zero.
+    """
+    values = []
+    for curve in results["curve"]:
+        steps = [0.0, *(entry["step"] for entry in curve)]
+        metrics = [0.0, *(entry[f"test_{metric}"] for entry in curve)]
+        if metrics[-1] <= 0:
+            return None
+        goal = share * metrics[-1]
+        i = next(i for i, value in enumerate(metrics) if value >= goal)
+        values.append(float(np.interp(goal, metrics[i - 1 : i + 1], steps[i - 1 : i + 1])))
+    return estimate(values)
+
+
+def paired(
+    reference: Mapping[str, Any], other: Mapping[str, Any], metric: str
+) -> tuple[Estimate, int] | None:
+    """How far the reference ends above another method, over the seeds that both have.
+
+    Returns:
+        The difference and the number of seeds; None where they have none in common.
+    """
+    ours, theirs = (
+        dict(zip(results["seeds"], results["test"][metric]["per_seed"], strict=True))
+        for results in (reference, other)
+    )
+    common = [seed for seed in ours if seed in theirs]
+    if not common:
+        return None
+    return estimate([ours[seed] - theirs[seed] for seed in common]), len(common)
+
+
+def estimate(values: Sequence[float]) -> Estimate:
+    """The mean of one value for each seed, with its standard error."""
+    return Estimate(float(np.mean(values)), standard_error(values))
+
+
+def _study(name: str, table: dict[str, Any]) -> Study:
+    rows = tuple(Row(**row) for row in table.pop("rows"))
+    lists = {key: tuple(table.pop(key)) for key in ("epochs", "metrics") if key in table}
+    study = Study(name=name, rows=rows, **lists, **table)
+    if study.reference and study.reference not in [row.name for row in rows]:
+        raise ValueError(f"{name} has no row named {study.reference!r}, its reference")
+    return study

@@ -1,0 +1,159 @@
+"""Writes the tables of results into the documents, or checks that they are what the results say.
+
+python -m routing_jax.reporting.tables [--check | --commands]
+
+A document asks for a table with a line `<!-- table: name -->`, which the table follows, up to
+`<!-- end of table -->`. The tables and their rows are listed in results/tables.toml; a row that
+has no results yet reads `not run`.
+"""
+
+import argparse
+import re
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from routing_jax.errors import UserError
+from routing_jax.files import write_text
+from routing_jax.reporting.formats import higher_is_better
+from routing_jax.reporting.study import (
+    Estimate,
+    Row,
+    Study,
+    at_epoch,
+    estimate,
+    paired,
+    read_row,
+    read_studies,
+    steps_to_share,
+)
+
+DOCUMENTS = ("README.md", "BUILD_NOTES.md")
+ROWS = Path("results/tables.toml")
+_PLACE = re.compile(r"(<!-- table: (\w+) -->\n).*?(<!-- end of table -->)", re.DOTALL)
+_MISSING = "not run"
+
+
+def table_text(study: Study, directory: Path) -> str:
+    """A table in Markdown, its caption in front.
+
+    Args:
+        study: the table.
+        directory: of the results files.
+
+    Raises:
+        UserError: a results file is cut off or holds something else.
+    """
+    found = {row.name: read_row(directory, row) for row in study.rows}
+    reference = found.get(study.reference)
+    lines = [_header(study)]
+    lines += [_cells(study, row, found[row.name], reference, directory) for row in study.rows]
+    ruler = ["---"] * len(lines[0])
+    body = "\n".join(f"| {' | '.join(cells)} |" for cells in (lines[0], ruler, *lines[1:]))
+    return f"\n{study.caption}\n\n{body}\n\n"
+
+
+def filled(text: str, studies: Mapping[str, Study], directory: Path) -> str:
+    """A document with its tables as the results have them now.
+
+    Raises:
+        UserError: it asks for a table that is not listed.
+    """
+
+    def fill(place: re.Match[str]) -> str:
+        opening, name, closing = place.groups()
+        if name not in studies:
+            raise UserError(f"there is no table {name!r}; {ROWS} has: {', '.join(studies)}")
+        return opening + table_text(studies[name], directory) + closing
+
+    return _PLACE.sub(fill, text)
+
+
+def _header(study: Study) -> list[str]:
+    names = ["method", "seeds", *(f"epoch {epoch}" for epoch in study.epochs)]
+    names += [metric.replace("_", " ") for metric in study.metrics]
+    names += [f"{study.reference} minus it"] if study.reference else []
+    return [*names, "steps to 90 % of its end", "parameters", "minutes", "paper", "from"]
+
+
+def _cells(
+    study: Study,
+    row: Row,
+    results: Mapping[str, Any] | None,
+    reference: Mapping[str, Any] | None,
+    directory: Path,
+) -> list[str]:
+    """One line of a table."""
+    paper = "; ".join(f"{value:g} at {epoch}" for epoch, value in row.paper.items())
+    paper = f"{paper} ({row.tag})" if paper else ""
+    if results is None:
+        return [row.name, _MISSING, *[""] * (len(_header(study)) - 4), paper, ""]
+    metric = next(iter(results["test"]))
+    cells = [row.name, str(len(results["seeds"]))]
+    cells += [_value(metric, at_epoch(results, metric, epoch)) for epoch in study.epochs]
+    cells += [_value(name, estimate(results["test"][name]["per_seed"])) for name in study.metrics]
+    if study.reference:
+        own = row.name == study.reference
+        cells += ["" if own or reference is None else _difference(reference, results, metric)]
+    steps = steps_to_share(results, metric) if higher_is_better(metric) else None
+    cells += ["" if steps is None else f"{steps.mean:,.0f}", f"{results['parameters']:,}"]
+    link = f"[{row.results}]({directory.as_posix()}/{row.results})"
+    return [*cells, f"{results['seconds']['total'] / 60:.1f}", paper, link]
+
+
+def _difference(reference: Mapping[str, Any], results: Mapping[str, Any], metric: str) -> str:
+    found = paired(reference, results, metric)
+    if found is None:
+        return "no common seed"
+    difference, seeds = found
+    return f"{_value(metric, difference, sign='+')} ({seeds})"
+
+
+def _value(metric: str, value: Estimate | None, *, sign: str = "") -> str:
+    """A number with its error: accuracies in percent, what else is measured as it is."""
+    if value is None:
+        return ""
+    factor, digits = (100, 2) if higher_is_better(metric) else (1, 4)
+    mean = f"{factor * value.mean:{sign}.{digits}f}"
+    return mean if value.error is None else f"{mean} ± {factor * value.error:.{digits}f}"
+
+
+def _write(root: Path, *, check: bool) -> int:
+    """Fills all documents; with `check` says which would change instead. The exit code."""
+    studies, status = read_studies(root / ROWS), 0
+    for name in DOCUMENTS:
+        old = (root / name).read_text(encoding="utf-8")
+        new = filled(old, studies, ROWS.parent)
+        if new == old:
+            continue
+        if check:
+            print(f"{name}: its tables are not what results/ says; run this without --check.")
+            status = 1
+        else:
+            write_text(root / name, new)
+            print(f"{name}: tables written")
+    return status
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the command line from the root of the repository; returns the exit code."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    what = parser.add_mutually_exclusive_group()
+    what.add_argument("--check", action="store_true", help="change nothing; 1 if something would")
+    what.add_argument("--commands", action="store_true", help="print the command of each row")
+    options = parser.parse_args(arguments)
+    try:
+        if not options.commands:
+            return _write(Path(), check=options.check)
+        for study in read_studies(ROWS).values():
+            for row in study.rows:
+                print(f"{study.name}: {row.name}\n    {row.command}")
+        return 0
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main())

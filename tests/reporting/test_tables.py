@@ -1,0 +1,149 @@
+"""Tables of results: numbers by hand, the documents they stand in, and what is refused."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from routing_jax.errors import UserError
+from routing_jax.reporting import tables
+from routing_jax.reporting.study import Row, Study, at_epoch, paired, read_studies, steps_to_share
+
+ROOT = Path(__file__).parents[2]
+
+
+def made_up(seeds, accuracies):
+    """Results of runs of four epochs of 100 steps, one curve of accuracies for each seed."""
+    return {
+        "experiment": "probe",
+        "seeds": seeds,
+        "test": {"accuracy": {"per_seed": [curve[-1] for curve in accuracies]}},
+        "curve": [
+            [
+                {"step": 100 * i, "epoch": 0.99 * i, "test_accuracy": value}
+                for i, value in enumerate(curve, start=1)
+            ]
+            for curve in accuracies
+        ],
+        "seconds": {"total": 90.0},
+        "parameters": 1234,
+    }
+
+
+OURS = made_up([0, 1], [[0.3, 0.5, 0.6, 0.8], [0.5, 0.5, 0.7, 0.9]])
+THEIRS = made_up([1, 2], [[0.2, 0.4, 0.6, 0.6], [0.2, 0.4, 0.6, 0.6]])
+
+
+def test_an_epoch_is_the_evaluation_next_to_it():
+    # 0.3 and 0.5: mean 0.4, standard deviation 0.1414, error 0.1.
+    found = at_epoch(OURS, "accuracy", 1)
+    assert (found.mean, found.error) == pytest.approx((0.4, 0.1))
+    assert at_epoch(OURS, "accuracy", 5) is None
+
+
+def test_steps_to_nine_tenths_of_the_end_lie_on_the_line_between_evaluations():
+    # 0.72 of 0.8 lies 0.6 of the way from 0.6 (step 300) to 0.8 (step 400): 360. 0.81 of 0.9 lies
+    # 0.55 of the way from 0.7 to 0.9: 355.
+    found = steps_to_share(OURS, "accuracy")
+    assert found.mean == pytest.approx(357.5)
+    # From nothing before the first evaluation: 0.9 of 0.5 is reached after 90 of 100 steps.
+    assert steps_to_share(made_up([0], [[0.5, 0.5]]), "accuracy").mean == pytest.approx(90)
+
+
+def test_a_difference_is_paired_by_seed():
+    difference, seeds = paired(OURS, THEIRS, "accuracy")
+    assert (seeds, difference.error) == (1, None)
+    assert difference.mean == pytest.approx(0.3)  # 0.9 - 0.6 of seed 1
+    assert paired(OURS, made_up([5], [[0.5]]), "accuracy") is None
+
+
+@pytest.fixture
+def study(tmp_path):
+    (tmp_path / "ours.json").write_text(json.dumps(OURS))
+    (tmp_path / "theirs.json").write_text(json.dumps(THEIRS))
+    return Study(
+        name="probe",
+        caption="A probe.",
+        rows=(
+            Row("ours", "ours.json", "python launch.py", {"1": 31, "20": 58}, "recollected"),
+            Row("theirs", "theirs.json", "python launch.py"),
+            Row("others", "others.json", "python launch.py", {"20": 42}, "quoted"),
+        ),
+        epochs=(1, 4),
+        reference="ours",
+    )
+
+
+TABLE = """
+A probe.
+
+| method | seeds | epoch 1 | epoch 4 | ours minus it | steps to 90 % of its end | parameters | \
+minutes | paper | from |
+| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |
+| ours | 2 | 40.00 ± 10.00 | 85.00 ± 5.00 |  | 358 | 1,234 | 1.5 | \
+31 at 1; 58 at 20 (recollected) | [ours.json](DIR/ours.json) |
+| theirs | 2 | 20.00 ± 0.00 | 60.00 ± 0.00 | +30.00 (1) | 270 | 1,234 | 1.5 |  | \
+[theirs.json](DIR/theirs.json) |
+| others | not run |  |  |  |  |  |  | 42 at 20 (quoted) |  |
+
+"""
+
+
+def test_a_table_as_it_is_written(study, tmp_path):
+    assert tables.table_text(study, tmp_path) == TABLE.replace("DIR", tmp_path.as_posix())
+
+
+def test_a_document_keeps_what_is_not_a_table(study, tmp_path):
+    text = "Before.\n<!-- table: probe -->\nold\n<!-- end of table -->\nBehind.\n"
+    filled = tables.filled(text, {"probe": study}, tmp_path)
+    assert filled.startswith("Before.\n<!-- table: probe -->\n\nA probe.")
+    assert filled.endswith("\n\n<!-- end of table -->\nBehind.\n")
+    assert tables.filled(filled, {"probe": study}, tmp_path) == filled
+    with pytest.raises(UserError, match=r"^there is no table 'probe'; results/tables.toml has: $"):
+        tables.filled(text, {}, tmp_path)
+
+
+def test_the_documents_say_what_the_results_say(monkeypatch, capsys):
+    monkeypatch.chdir(ROOT)
+    assert tables.main(["--check"]) == 0, capsys.readouterr().out
+    assert tables.main(["--commands"]) == 0
+    assert "python launch.py --config=experiments/cifar_mtl.py" in capsys.readouterr().out
+
+
+def test_a_changed_document_is_noticed_and_mended(study, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    Path("results").mkdir()
+    Path("results/ours.json").write_text(json.dumps(OURS))
+    Path("results/tables.toml").write_text(
+        '[probe]\ncaption = "A probe."\nepochs = [1]\n'
+        '[[probe.rows]]\nname = "ours"\nresults = "ours.json"\ncommand = "python launch.py"\n'
+    )
+    Path("README.md").write_text("<!-- table: probe -->\n<!-- end of table -->\n")
+    Path("BUILD_NOTES.md").write_text("Notes.\n")
+    assert tables.main(["--check"]) == 1
+    message = "README.md: its tables are not what results/ says; run this without --check.\n"
+    assert capsys.readouterr().out == message
+    assert tables.main([]) == 0
+    assert capsys.readouterr().out == "README.md: tables written\n"
+    assert tables.main(["--check"]) == 0
+    assert "| ours | 2 | 40.00 ± 10.00 |" in Path("README.md").read_text()
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("rows = 3", "is not a list of tables and rows: "),
+        ("[probe]\ncaption = ''", "is not a list of tables and rows: 'rows'"),
+        (
+            "[probe]\ncaption = ''\nreference = 'x'\nrows = []",
+            "is not a list of tables and rows: probe has no row named 'x', its reference",
+        ),
+        ("[probe", "is not a list of tables and rows: "),
+    ],
+)
+def test_rows_that_are_not_rows_are_refused(tmp_path, text, message):
+    path = tmp_path / "tables.toml"
+    path.write_text(text)
+    with pytest.raises(UserError) as caught:
+        read_studies(path)
+    assert str(caught.value).startswith(f"{path} {message}")

@@ -25,7 +25,9 @@ import ml_collections
 from routing_jax.config_fields import ROUTER_AGENTS
 from routing_jax.experiment import choose
 
-_RULES = "wpl,reinforce_mean,reinforce_learned,actor_critic,q_learning,sarsa,gumbel_softmax,relax"
+_RULES = (
+    "wpl,reinforce_mean,reinforce_learned,actor_critic,q_learning,sarsa,gumbel_softmax,relax,hedge"
+)
 _GRIDS = {
     "agents": f"rho=0,0.1,0.3,1.0 router.agent={','.join(ROUTER_AGENTS)}",
     "rules": f"router.rule={_RULES}",

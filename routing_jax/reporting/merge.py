@@ -2,6 +2,8 @@
 
 python -m routing_jax.reporting.merge results/mnist_mtl.json runs/seed*/results.json
 python -m routing_jax.reporting.merge results/mnist_mtl.json runs/over_seeds/sweep.json
+python -m routing_jax.reporting.merge results/cifar_sarsa.json runs/rules/sweep.json \\
+    --where router.rule=sarsa
 """
 
 import argparse
@@ -62,13 +64,24 @@ def merge(parts: Sequence[dict[str, Any]]) -> dict[str, Any]:
     }
 
 
-def _read(path: Path) -> list[dict[str, Any]]:
-    """The results of one seed each that a file holds; cells that failed have none."""
+def _read(path: Path, where: Sequence[str]) -> list[dict[str, Any]]:
+    """The results of one seed each that a file holds.
+
+    Args:
+      path: a results.json, or a sweep.json, of which cells that failed have none.
+      where: swept values, such as "router.rule=sarsa", that cells of a sweep must have.
+    """
     if path.name != "sweep.json":
         return [read_results(path)]
-    found = [cell["results"] for cell in read_sweep(path) if cell["results"] is not None]
+    found = [
+        cell["results"]
+        for cell in read_sweep(path)
+        if cell["results"] is not None
+        and {f"{field}={value}" for field, value in cell["settings"].items()}.issuperset(where)
+    ]
     if not found:
-        raise UserError(f"{path} has no cell that finished")
+        wanted = f" with {', '.join(where)}" if where else ""
+        raise UserError(f"{path} has no cell{wanted} that finished")
     return found
 
 
@@ -98,9 +111,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         nargs="+",
         help="results.json of one seed, or sweep.json over seeds",
     )
+    parser.add_argument(
+        "--where", action="append", default=[], help="swept value that cells have, as field=value"
+    )
     options = parser.parse_args(arguments)
     try:
-        merged = merge([part for path in options.parts for part in _read(path)])
+        merged = merge([part for path in options.parts for part in _read(path, options.where)])
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

@@ -30,6 +30,7 @@ class Row:
         command: trains all of its seeds, and goes on where it was stopped.
         paper: what the paper reports, in percent, by epoch as text; empty where it has no number.
         tag: how sure these numbers are: reported, quoted or recollected.
+        where: swept values of the row's cells, where the command sweeps more than seeds.
     """
 
     name: str
@@ -37,6 +38,15 @@ class Row:
     command: str
     paper: Mapping[str, float] = field(default_factory=dict)
     tag: str = ""
+    where: Sequence[str] = ()
+
+    @property
+    def commands(self) -> tuple[str, str]:
+        """What trains the row's runs, and what makes its results file of them."""
+        workdir = self.command.split("--workdir=")[-1].split()[0]
+        where = "".join(f" --where {value}" for value in self.where)
+        merged = f"results/{self.results} {workdir}/sweep.json"
+        return self.command, f"python -m routing_jax.reporting.merge {merged}{where}"
 
 
 @dataclass(frozen=True)

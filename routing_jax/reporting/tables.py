@@ -141,14 +141,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     what = parser.add_mutually_exclusive_group()
     what.add_argument("--check", action="store_true", help="change nothing; 1 if something would")
-    what.add_argument("--commands", action="store_true", help="print the command of each row")
+    what.add_argument("--commands", action="store_true", help="print the commands of each row")
     options = parser.parse_args(arguments)
     try:
         if not options.commands:
             return _write(Path(), check=options.check)
         for study in read_studies(ROWS).values():
             for row in study.rows:
-                print(f"{study.name}: {row.name}\n    {row.command}")
+                print(f"{study.name}: {row.name}", *row.commands, sep="\n    ")
         return 0
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)

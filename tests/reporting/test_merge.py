@@ -77,3 +77,39 @@ def test_the_command_line(tmp_path, capsys):
     assert "seeds 0, 1" in capsys.readouterr().out
     assert merge.main([str(output), str(tmp_path / "none.json")]) == 2
     assert "none.json" in capsys.readouterr().err
+
+
+@pytest.fixture
+def sweep(tmp_path):
+    """A sweep.json of two rules and two seeds, of which one cell failed."""
+    cells = []
+    for rule in ("wpl", "sarsa"):
+        for seed in (0, 1):
+            results = part(seed)
+            results["config"]["router"] = {"rule": rule}
+            settings = {"router.rule": rule, "training.seed": seed}
+            failed = (rule, seed) == ("sarsa", 1)
+            cells.append({"settings": settings, "results": None if failed else results})
+    path = tmp_path / "sweep.json"
+    path.write_text(json.dumps({"cells": cells}))
+    return path
+
+
+@pytest.mark.parametrize(("rule", "seeds"), [("wpl", [0, 1]), ("sarsa", [0])])
+def test_cells_of_a_sweep_are_merged_by_what_was_swept(sweep, tmp_path, rule, seeds):
+    out = tmp_path / "merged.json"
+    assert merge.main([str(out), str(sweep), "--where", f"router.rule={rule}"]) == 0
+    merged = json.loads(out.read_text())
+    assert (merged["seeds"], merged["config"]["router"]) == (seeds, {"rule": rule})
+
+
+@pytest.mark.parametrize(
+    ("where", "message"),
+    [
+        ((), "the results of seeds [0] and [0] differ in config: only runs that differ in their "),
+        (("--where", "router.rule=relax"), "has no cell with router.rule=relax that finished"),
+    ],
+)
+def test_cells_that_do_not_belong_together_are_refused(sweep, tmp_path, capsys, where, message):
+    assert merge.main([str(tmp_path / "merged.json"), str(sweep), *where]) == 2
+    assert message in capsys.readouterr().err

@@ -369,19 +369,9 @@ _TRAINING = (
 CLASHES = (*_DATA, *_MODEL, *_BASELINES, *_ROUTER, *_UNUSED, *_TRAINING)
 
 
-def default_epsilon(rule: str) -> float:
-    """Share of uniform draws where none is set: action values need some, a policy draws anyway."""
-    return 0.1 if rule in VALUE_RULES else 0.0
-
-
-def default_temperature(rule: str) -> float:
-    """Temperature where none is set: the best action value, or the policy itself."""
-    return 0.0 if rule in VALUE_RULES else 1.0
-
-
 def _epsilon(rule: str, epsilon: float | None) -> float:
-    return default_epsilon(rule) if epsilon is None else epsilon
+    return RULES[rule].epsilon if epsilon is None else epsilon
 
 
 def _temperature(rule: str, temperature: float | None) -> float:
-    return default_temperature(rule) if temperature is None else temperature
+    return RULES[rule].temperature if temperature is None else temperature

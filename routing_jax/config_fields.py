@@ -27,6 +27,16 @@ class RuleTraits(NamedTuple):
     full_information: bool = False
     """Whether it needs the losses of all actions, not only of those taken."""
 
+    @property
+    def epsilon(self) -> float:
+        """Share of uniform draws where none is set: action values need some, a policy draws."""
+        return 0.1 if self.kind == "values" else 0.0
+
+    @property
+    def temperature(self) -> float:
+        """Temperature where none is set: the best action value, or the policy itself."""
+        return 0.0 if self.kind == "values" else 1.0
+
 
 DATA_SETS = (
     "mnist",

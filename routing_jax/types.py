@@ -100,6 +100,30 @@ class Trajectory(NamedTuple):
     action_losses: jax.Array | None = None
     """float32 [T, n, D, A], the loss of an example if one decision were another and all others
     stayed; None where it was not measured."""
+    tasks: jax.Array | None = None
+    """int32 [T, n], the task of each example where rows are not tasks, as in a mixed batch, whose
+    axes T and n are then 1 and B; None where row t is task t."""
+
+
+class Routes(NamedTuple):
+    """The way of a batch through routed layers; axes as in `Trajectory`."""
+
+    decisions: Decisions | None
+    """None where routes are mixtures of blocks."""
+    probabilities: jax.Array
+    """float32 [T, n or 1, D, A], the policy that decided, exploration left out; or the
+    probabilities that blocks are on."""
+    observations: tuple[jax.Array, ...] = ()
+    """What the router saw; see `Trajectory`."""
+    exploration: Exploration | None = None
+    """What the decisions were drawn with; None for the best ones."""
+    tasks: jax.Array | None = None
+    """See `Trajectory`."""
+    key: jax.Array | None = None
+    """Random key, for rules that draw."""
+    allocation: jax.Array | None = None
+    """float32 [T, D, K], the probabilities that blocks are on, for their penalties; None where
+    blocks are not switched on and off."""
 
 
 class Recall(NamedTuple):

@@ -1,4 +1,4 @@
-"""The optax side of the rules: a router's optimizer reads as what it is.
+"""The optax side of the rules: a router's optimizer reads as what it is::
 
     optax.chain(
         learn_from_trajectory(router, rules.wpl, return_rate=0.05, discount=1.0),
@@ -75,8 +75,8 @@ def learn_from_trajectory(
 
     def init(params: optax.Params) -> MeanReturns:
         del params
-        depth, tasks = len(router.allowed), len(router.agent_of_task)
-        return MeanReturns(jnp.zeros((router.num_agents, depth)), jnp.zeros(tasks))
+        agents = jnp.zeros((router.num_agents, router.depth))
+        return MeanReturns(agents, jnp.zeros(router.num_tasks))
 
     def update(updates, state, params=None, *, trajectory: Trajectory, **unused):
         del unused
@@ -85,7 +85,7 @@ def learn_from_trajectory(
         def total(params: Params) -> jax.Array:
             recall = router.apply({"params": params}, trajectory, method="recall")
             decisions = loss(_transitions(router, params, recall, seen, discount, trace))
-            advantage = discount * seen.returns[..., 0] - state.tasks[:, None]
+            advantage = discount * seen.returns[..., 0] - _of_example(state.tasks, trajectory)
             dispatch = -advantage * recall.dispatch_log_prob
             if entropy_weight is not None:
                 decisions -= entropy_weight * recall.entropy
@@ -126,10 +126,28 @@ def _look(
     # The batch's mean of `q - R`, so that an agent without examples moves by zero.
     errors = share[..., None] * (returns - means.agents[agents])
     error = jnp.zeros_like(means.agents).at[agents].add(errors)
-    of_task = weights / jnp.maximum(weights.sum(1, keepdims=True), 1.0)
-    task_error = (of_task * (discount * returns[..., 0] - means.tasks[:, None])).sum(1)
+    task_errors = discount * returns[..., 0] - _of_example(means.tasks, trajectory)
+    task_error = _mean_by_task(task_errors, trajectory, num_tasks=means.tasks.shape[0])
     after = MeanReturns(means.agents + return_rate * error, means.tasks + return_rate * task_error)
     return _Seen(trajectory, rewards, returns, share, means, after)
+
+
+def _of_example(of_task: jax.Array, trajectory: Trajectory) -> jax.Array:
+    """What belongs to the task of each example, out of [T]: [T, 1], or [1, B] in a mixed batch."""
+    return of_task[:, None] if trajectory.tasks is None else of_task[trajectory.tasks]
+
+
+def _mean_by_task(values: jax.Array, trajectory: Trajectory, *, num_tasks: int) -> jax.Array:
+    """Means [T] of values [T, n] over the labelled examples of each task; zero where none is."""
+    weights = trajectory.weights
+    if trajectory.tasks is None:
+        return (weights / jnp.maximum(weights.sum(1, keepdims=True), 1.0) * values).sum(1)
+    totals = (
+        jnp.zeros((2, num_tasks))
+        .at[:, trajectory.tasks]
+        .add(jnp.stack([weights * values, weights]))
+    )
+    return totals[0] / jnp.maximum(totals[1], 1.0)
 
 
 def _transitions(

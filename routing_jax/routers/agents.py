@@ -32,7 +32,12 @@ class Dispatcher(nn.Module):
     task_input: bool = False
 
     @nn.compact
-    def __call__(self, x: jax.Array) -> jax.Array:
-        """Logits over agents, float32 [T, n, G], of representations [T, n, ...]."""
-        seen = see(x, num_tasks=self.num_tasks if self.task_input else 0)
+    def __call__(self, x: jax.Array, tasks: jax.Array | None = None) -> jax.Array:
+        """Logits over agents, float32 [T, n, G], of representations [T, n, ...].
+
+        Args:
+          x: the representations.
+          tasks: int32 [T, n], the task of each example where rows are not tasks.
+        """
+        seen = see(x, num_tasks=self.num_tasks if self.task_input else 0, tasks=tasks)
         return PolicyNetwork(self.hidden, self.num_agents)(seen)

@@ -11,6 +11,8 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from routing_jax.types import Exploration
+
 Value = jax.Array | float
 
 
@@ -27,7 +29,9 @@ class Allocation(nn.Module):
     num_tasks: int
     depth: int
     num_blocks: int
-    start_probability: float
+    start_probability: float = 0.5
+
+    default_exploration = Exploration()
 
     def setup(self) -> None:
         self.logits = self.param("logits", self._start)
@@ -64,6 +68,8 @@ class FixedAllocation(nn.Module):
 
     switches: tuple[tuple[tuple[int, ...], ...], ...]
 
+    default_exploration = Exploration()
+
     def probabilities(self) -> jax.Array:
         """As `best`."""
         return self.best()
@@ -81,6 +87,16 @@ class FixedAllocation(nn.Module):
     def num_tasks(self) -> int:
         """T."""
         return len(self.switches)
+
+    @property
+    def depth(self) -> int:
+        """D."""
+        return len(self.switches[0])
+
+    @property
+    def num_blocks(self) -> int:
+        """K."""
+        return len(self.switches[0][0])
 
 
 def sample_switches(key: jax.Array, logits: jax.Array, temperature: Value) -> jax.Array:

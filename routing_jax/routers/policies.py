@@ -62,7 +62,7 @@ class FixedPolicy(nn.Module):
         return jax.nn.one_hot(jnp.asarray(self.routes), self.num_actions)
 
 
-def see(x: jax.Array, *, num_tasks: int) -> jax.Array:
+def see(x: jax.Array, *, num_tasks: int, tasks: jax.Array | None = None) -> jax.Array:
     """What a network of a router sees of representations: float32 [T, n, F'].
 
     No gradient flows back into them: a router looks at representations, it does not shape them.
@@ -70,12 +70,15 @@ def see(x: jax.Array, *, num_tasks: int) -> jax.Array:
     Args:
       x: [T, n, ...].
       num_tasks: T, to see the task too, as one-hot; 0 not to.
+      tasks: int32 [T, n], the task of each example where rows are not tasks.
     """
     seen = jax.lax.stop_gradient(x.reshape(*x.shape[:2], -1)).astype(jnp.float32)
     if not num_tasks:
         return seen
-    tasks = jnp.broadcast_to(jnp.eye(num_tasks)[:, None], (*x.shape[:2], num_tasks))
-    return jnp.concatenate([seen, tasks], axis=-1)
+    one_hot = jnp.eye(num_tasks)
+    one_hot = one_hot[:, None] if tasks is None else one_hot[tasks]
+    one_hot = jnp.broadcast_to(one_hot, (*x.shape[:2], num_tasks))
+    return jnp.concatenate([seen, one_hot], axis=-1)
 
 
 class PolicyNetwork(nn.Module):
@@ -121,24 +124,27 @@ class ApproximatorPolicy(nn.Module):
         count = 1 if self.shared else self.depth
         self.banks = [BlockBank(network, self.num_agents) for _ in range(count)]
 
-    def __call__(self, depth: int, x: jax.Array, agents: jax.Array) -> jax.Array:
+    def __call__(
+        self, depth: int, x: jax.Array, agents: jax.Array, tasks: jax.Array | None = None
+    ) -> jax.Array:
         """The outputs at one depth.
 
         Args:
           depth: in `0 .. D-1`.
           x: representations [T, n, ...].
-          agents: int32 [T, n], or [T] where a task has one agent.
+          agents: int32 [T, n], or [T] where a row has one agent.
+          tasks: int32 [T, n], the task of each example where rows are not tasks.
 
         Returns:
           float32 [T, n, O].
         """
         bank = self.banks[0 if self.shared else depth]
-        seen = self._see(depth, x)
+        seen = self._see(depth, x, tasks)
         return dispatch.select(bank.apply_block, bank(seen[0]), seen, agents)
 
-    def _see(self, depth: int, x: jax.Array) -> jax.Array:
+    def _see(self, depth: int, x: jax.Array, tasks: jax.Array | None) -> jax.Array:
         """The network's input, [T, n, F']."""
-        seen = see(x, num_tasks=self.num_tasks if self.task_input else 0)
+        seen = see(x, num_tasks=self.num_tasks if self.task_input else 0, tasks=tasks)
         if not self.shared:
             return seen
         one_hot = jax.nn.one_hot(depth, self.depth)

@@ -6,6 +6,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from routing_jax.config_fields import RuleTraits
 from routing_jax.routers import exploration as explore
 from routing_jax.routers.agents import Dispatcher
 from routing_jax.routers.policies import (
@@ -31,6 +32,9 @@ class Choice(NamedTuple):
 class Router(nn.Module):
     """Decides which block, or PASS, each example takes at each depth.
 
+    Batches are task-major, [T, n, ...]: row t holds examples of task t. In a mixed batch, with axes
+    [1, B, ...], `tasks` (int32 [1, B]) tells the task of each example instead.
+
     Attributes:
       agent_of_task: the fixed agent of each task, in `0 .. G-1`; used where there is no dispatcher.
       policy: tabular, approximator, or fixed routes; its outputs are of the kind `kind`.
@@ -40,6 +44,7 @@ class Router(nn.Module):
       dispatcher: picks agents by the input, or None.
       critic: values of states (a policy with one output), or None.
       control: RELAX's control variate, or None.
+      pass_action: the last action is PASS.
       straight_through: decisions carry the gradient of the straight-through Gumbel-softmax (Jang et
         al. 2017; Maddison et al. 2017), so that the loss of the task trains the policy.
       full_information: it learns from the losses of all actions.
@@ -55,6 +60,7 @@ class Router(nn.Module):
     control: ControlVariate | None = None
     straight_through: bool = False
     full_information: bool = False
+    pass_action: bool = False
 
     @property
     def learns(self) -> bool:
@@ -81,60 +87,100 @@ class Router(nn.Module):
         """A."""
         return len(self.allowed[0])
 
+    @property
+    def num_tasks(self) -> int:
+        """T."""
+        return len(self.agent_of_task)
+
+    @property
+    def depth(self) -> int:
+        """D."""
+        return len(self.allowed)
+
+    @property
+    def num_blocks(self) -> int:
+        """K."""
+        return self.num_actions - self.pass_action
+
+    @property
+    def default_exploration(self) -> Exploration:
+        """What training explores with where nothing else is asked for."""
+        traits = RuleTraits(self.kind)
+        return Exploration(traits.epsilon, traits.temperature)
+
     def may_pass(self, depth: int, num_blocks: int) -> bool:
         """Whether PASS, the action behind the blocks, is offered at this depth."""
         return any(self.allowed[depth][num_blocks:])
 
-    def initialise(self, states: tuple[jax.Array, ...]) -> None:
+    def initialise(self, states: tuple[jax.Array, ...], tasks: jax.Array | None = None) -> None:
         """Touches every parameter: a forward pass alone needs neither critic nor control variate.
 
         Args:
           states: what stands before each depth, [T, n, ...] each.
+          tasks: of a mixed batch.
         """
-        agents = self.assign(states[0], None)
+        agents = self.assign(states[0], None, tasks)
         for network in (self.policy, self.critic):
             if network is not None:
-                self._outputs(network, states, agents)
+                self._outputs(network, states, agents, tasks)
         if self.control is not None:
             shape = (*agents.shape, len(self.allowed), self.num_actions)
             self.control(jnp.zeros(shape), agents)
 
-    def assign(self, x: jax.Array, exploration: Exploration | None) -> jax.Array:
+    def assign(
+        self, x: jax.Array, exploration: Exploration | None, tasks: jax.Array | None = None
+    ) -> jax.Array:
         """The agent of each example: int32 [T, n].
 
         Args:
           x: representations [T, n, ...].
           exploration: epsilon of a dispatcher's draw; None for the most probable agent.
+          tasks: of a mixed batch.
         """
         if self.dispatcher is None:
-            agents = jnp.asarray(self.agent_of_task, jnp.int32)[:, None]
+            agents = jnp.asarray(self.agent_of_task, jnp.int32)
+            agents = agents[:, None] if tasks is None else agents[tasks]
             return jnp.broadcast_to(agents, x.shape[:2])
-        logits = self.dispatcher(x)
+        logits = self.dispatcher(x, tasks)
         if exploration is None:
             return logits.argmax(-1).astype(jnp.int32)
         probabilities = jnp.exp(_log_dispatch(logits, exploration))
         return explore.sample(self.make_rng("router"), probabilities, x.shape[:2])
 
-    def decide_ahead(self, agents: jax.Array, exploration: Exploration | None) -> Choice:
+    def decide_ahead(
+        self,
+        agents: jax.Array,
+        exploration: Exploration | None,
+        tasks: jax.Array | None = None,
+    ) -> Choice:
         """The decisions of all depths, for routers that need not see the input.
 
         Args:
           agents: int32 [T, n].
           exploration: None for the best actions.
+          tasks: of a mixed batch.
 
         Returns:
           A choice with an axis D: actions [T, n or 1, D].
         """
         if not self.learns:
             exploration = None
-        rows = agents if self.dispatcher is not None else agents[:, :1]
-        one_each = self.per_task or (exploration is None and self.one_route_per_task)
+        if self.per_task and tasks is not None:
+            return _dealt_out(self.decide_ahead(self._agents_of_tasks(), exploration), tasks)
+        mixed = self.dispatcher is not None or tasks is not None
+        rows = agents if mixed else agents[:, :1]
+        one_each = self.per_task or (exploration is None and not mixed)
         draws = 1 if one_each else agents.shape[1]
         shape = (agents.shape[0], draws, len(self.allowed))
         return self._choose(self.policy()[rows], jnp.asarray(self.allowed), exploration, shape)
 
     def decide(
-        self, depth: int, x: jax.Array, agents: jax.Array, exploration: Exploration | None
+        self,
+        depth: int,
+        x: jax.Array,
+        agents: jax.Array,
+        exploration: Exploration | None,
+        tasks: jax.Array | None = None,
     ) -> Choice:
         """The decisions at one depth.
 
@@ -143,9 +189,12 @@ class Router(nn.Module):
           x: representations before it, [T, n, ...].
           agents: int32 [T, n].
           exploration: None for the best actions.
+          tasks: of a mixed batch.
         """
+        if self.per_task and tasks is not None:  # nothing looks at x then
+            return _dealt_out(self.decide(depth, x, self._agents_of_tasks(), exploration), tasks)
         if self.policy.looks_at_input:
-            outputs = self.policy(depth, x, self._by_task(agents))
+            outputs = self.policy(depth, x, self._by_row(agents, tasks), tasks)
         else:
             outputs = self.policy()[:, depth][agents]
         shape = (agents.shape[0], 1) if self.per_task else agents.shape
@@ -155,7 +204,7 @@ class Router(nn.Module):
     def recall(self, trajectory: Trajectory) -> Recall:
         """What the router's present parameters say to a trajectory; see `Recall`."""
         actions, agents = trajectory.decisions
-        outputs = self._outputs(self.policy, trajectory.observations, agents)
+        outputs = self._outputs(self.policy, trajectory.observations, agents, trajectory.tasks)
         allowed = jnp.asarray(self.allowed)
         exploration = self._of_draws(trajectory.exploration)
         log_probs = explore.log_behaviour(outputs, allowed, exploration, kind=self.kind)
@@ -210,16 +259,22 @@ class Router(nn.Module):
         network: TabularPolicy | ApproximatorPolicy,
         states: tuple[jax.Array, ...],
         agents: jax.Array,
+        tasks: jax.Array | None,
     ) -> jax.Array:
         """Outputs of a network: [T, n, D, O], or the table [G, D, O] itself."""
         if not network.looks_at_input:
             return network()
-        agents = self._by_task(agents)
-        return jnp.stack([network(d, x, agents) for d, x in enumerate(states)], axis=2)
+        agents = self._by_row(agents, tasks)
+        return jnp.stack([network(d, x, agents, tasks) for d, x in enumerate(states)], axis=2)
 
-    def _by_task(self, agents: jax.Array) -> jax.Array:
-        """Agents as [T] where they are fixed, which is cheaper to select by."""
-        return agents if self.dispatcher is not None else jnp.asarray(self.agent_of_task)
+    def _by_row(self, agents: jax.Array, tasks: jax.Array | None) -> jax.Array:
+        """Agents as [T] where a row has one, which is cheaper to select by."""
+        fixed = self.dispatcher is None and tasks is None
+        return jnp.asarray(self.agent_of_task) if fixed else agents
+
+    def _agents_of_tasks(self) -> jax.Array:
+        """The fixed agents as of a batch with one example of each task: int32 [T, 1]."""
+        return jnp.asarray(self.agent_of_task, jnp.int32)[:, None]
 
     def _of_action(self, outputs: jax.Array, agents: jax.Array, actions: jax.Array) -> jax.Array:
         """The entries [T, n, D] of the actions taken, out of what `_outputs` gives."""
@@ -235,14 +290,15 @@ class Router(nn.Module):
         agents = trajectory.decisions.agents
         if self.critic is None:
             return jnp.zeros(trajectory.decisions.actions.shape)
-        values = self._outputs(self.critic, trajectory.observations, agents)
+        values = self._outputs(self.critic, trajectory.observations, agents, trajectory.tasks)
         return self._of_state(values[..., 0], agents)
 
     def _log_dispatch(self, trajectory: Trajectory) -> jax.Array:
         """Log-probabilities that agents are picked with, [T, n, G]; zeros where they are fixed."""
         if self.dispatcher is None:
             return jnp.zeros((*trajectory.decisions.agents.shape, self.num_agents))
-        return _log_dispatch(self.dispatcher(trajectory.observations[0]), trajectory.exploration)
+        logits = self.dispatcher(trajectory.observations[0], trajectory.tasks)
+        return _log_dispatch(logits, trajectory.exploration)
 
 
 def straight_through(
@@ -269,6 +325,11 @@ def straight_through(
         ..., 0
     ]
     return actions, 1 + (weight - jax.lax.stop_gradient(weight))
+
+
+def _dealt_out(choice: Choice, tasks: jax.Array) -> Choice:
+    """The choice of each task (arrays [T, 1, ...]) for the examples of a mixed batch [1, B]."""
+    return jax.tree.map(lambda of_task: of_task[tasks, 0], choice)
 
 
 def _greedy(router: Router) -> float:

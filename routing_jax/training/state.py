@@ -8,8 +8,7 @@ import optax
 from ml_collections import ConfigDict
 
 from routing_jax.config import flatten
-from routing_jax.config_clashes import default_epsilon, default_temperature
-from routing_jax.config_fields import TRACED
+from routing_jax.config_fields import RULES, TRACED
 from routing_jax.rl.rewards import UsageHistory
 from routing_jax.types import Exploration, Params
 
@@ -57,9 +56,9 @@ def hyperparams(config: ConfigDict) -> Hyperparams:
 
 def _filled_in(router_config: ConfigDict) -> dict[str, float]:
     """Values of the traced fields of the router that may be None, by the field's name."""
-    rule = router_config.rule
-    epsilon = _or(router_config.epsilon, default_epsilon(rule))
-    temperature = _or(router_config.temperature, default_temperature(rule))
+    rule = RULES[router_config.rule]
+    epsilon = _or(router_config.epsilon, rule.epsilon)
+    temperature = _or(router_config.temperature, rule.temperature)
     return {
         "router.epsilon": epsilon,
         "router.epsilon_end": _or(router_config.epsilon_end, epsilon),

@@ -5,16 +5,13 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 import optax
-from jax.tree_util import DictKey, tree_map_with_path
 from ml_collections import ConfigDict
 
-from routing_jax.rl import transforms
+from routing_jax.rl.router_optimizer import label_parameters, router_optimizer
 from routing_jax.rl.rules import LOSSES
-from routing_jax.rl.wpl import clip_and_renormalise
 from routing_jax.routers.router import Router
 from routing_jax.training.block_updates import mask_unused_blocks
 from routing_jax.training.state import Hyperparams
-from routing_jax.types import Params
 
 
 def make_optimizer(
@@ -30,19 +27,10 @@ def make_optimizer(
     """
     parts = {"blocks": _block_optimizer(config.optimizer, hyper, total_steps)}
     if router is not None:
-        parts["router"] = _on_subtree("router", _router_optimizer(config.router, router, hyper))
+        parts["router"] = _router_optimizer(config.router, router, hyper)
     else:  # what back-propagation trains of a router, if anything
         parts["router"] = _ROUTER_STEPS[config.router.optimizer](hyper.router_learning_rate)
     return optax.partition(parts, label_parameters)
-
-
-def label_parameters(params: Params) -> Params:
-    """ "router" for parameters below a module of that name, "blocks" for all others."""
-
-    def is_router(path: tuple[object, ...]) -> bool:
-        return any(isinstance(key, DictKey) and key.key == "router" for key in path)
-
-    return tree_map_with_path(lambda path, _: "router" if is_router(path) else "blocks", params)
 
 
 def _block_optimizer(
@@ -67,59 +55,22 @@ def _block_optimizer(
 def _router_optimizer(
     router_config: ConfigDict, router: Router, hyper: Hyperparams
 ) -> optax.GradientTransformationExtraArgs:
-    """The rule gives all gradients; what becomes of them depends on the part of the router."""
-    loss, kind = LOSSES[router_config.rule], router.kind
+    loss = LOSSES[router_config.rule]
     if router_config.rule == "advantage_learning":
         loss = partial(loss, scale=router_config.advantage_scale)
-    rate, name = hyper.router_learning_rate, router_config.optimizer
-    steps = {part: _ROUTER_STEPS[name](rate) for part in ("policy", "critic", "control")}
-    steps["dispatcher"] = _ROUTER_STEPS[name](hyper.dispatcher_learning_rate)
-    if kind == "probabilities":
-        steps["policy"] = _table_of_probabilities(router_config, router, hyper)
-    return optax.chain(
-        transforms.learn_from_trajectory(
-            router,
-            loss,
-            return_rate=hyper.return_rate,
-            discount=hyper.discount,
-            trace=hyper.trace,
-            entropy_weight=hyper.entropy_weight if kind == "logits" else None,
-        ),
-        optax.partition(steps, lambda params: {part: part for part in params}),
+    return router_optimizer(
+        router,
+        loss,
+        learning_rate=hyper.router_learning_rate,
+        step=_ROUTER_STEPS[router_config.optimizer],
+        dispatcher_learning_rate=hyper.dispatcher_learning_rate,
+        return_rate=hyper.return_rate,
+        discount=hyper.discount,
+        trace=hyper.trace,
+        entropy_weight=hyper.entropy_weight,
+        wpl_convention=router_config.wpl_convention,
+        probability_floor=router_config.probability_floor,
     )
-
-
-def _table_of_probabilities(
-    router_config: ConfigDict, router: Router, hyper: Hyperparams
-) -> optax.GradientTransformation:
-    """WPL on a table; the projection comes last."""
-    project = partial(
-        clip_and_renormalise,
-        floor=router_config.probability_floor,
-        allowed=jnp.asarray(router.allowed),
-    )
-    return optax.chain(
-        transforms.scale_by_wpl(router_config.wpl_convention),
-        transforms.add_entropy_bonus(hyper.entropy_weight),
-        optax.scale_by_learning_rate(hyper.router_learning_rate),
-        transforms.project_to_simplex(project),
-    )
-
-
-def _on_subtree(
-    name: str, inner: optax.GradientTransformationExtraArgs
-) -> optax.GradientTransformationExtraArgs:
-    """Applies a transformation to one entry of the parameters, given as if it were all there is."""
-
-    def init(params: Params) -> optax.OptState:
-        return inner.init(params[name])
-
-    def update(updates, state, params=None, **extra):
-        below = None if params is None else params[name]
-        changed, state = inner.update(updates[name], state, below, **extra)
-        return {**updates, name: changed}, state
-
-    return optax.GradientTransformationExtraArgs(init, update)
 
 
 _ROUTER_STEPS = {"sgd": optax.sgd, "adam": optax.adam}

@@ -6,6 +6,7 @@ import jax
 
 from routing_jax import dispatch
 from routing_jax.models.network import MultiTaskNetwork, Routed
+from routing_jax.models.routed_layers import mix_through
 from routing_jax.routers.allocation import Allocation, FixedAllocation, mean_weights
 from routing_jax.types import Exploration
 
@@ -43,9 +44,7 @@ class GumbelMatrixNetwork(MultiTaskNetwork):
             switches = self.router.best()
         weights = mean_weights(switches) if self.merge == "mean" else switches
         mix = dispatch.mix_outputs if training else dispatch.mix_active
-        for depth, index in enumerate(self.bank_of_depth):
-            bank = self.banks[index]
-            x = mix(bank.apply_block, bank(x[0]), x, weights[:, depth])
+        x = mix_through([self.banks[index] for index in self.bank_of_depth], x, weights, mix=mix)
         probabilities = self.router.probabilities()
         return Routed(
             self.answer(x, training=training),

@@ -5,6 +5,7 @@ import jax
 
 from routing_jax import dispatch
 from routing_jax.models.network import MultiTaskNetwork, Routed
+from routing_jax.models.routed_layers import mix_through
 from routing_jax.types import Exploration
 
 
@@ -27,8 +28,7 @@ class SoftMixtureNetwork(MultiTaskNetwork):
     def route(self, x: jax.Array, exploration: Exploration | None = None) -> Routed:
         """Mixes the blocks for representations [T, n, ...]; `probabilities` are the weights."""
         weights = jax.nn.softmax(self.mixture)
-        for depth, index in enumerate(self.bank_of_depth):
-            bank = self.banks[index]
-            x = dispatch.mix_outputs(bank.apply_block, bank(x[0]), x, weights[:, depth])
+        banks = [self.banks[index] for index in self.bank_of_depth]
+        x = mix_through(banks, x, weights, mix=dispatch.mix_outputs)
         logits = self.answer(x, training=exploration is not None)
         return Routed(logits, None, jax.lax.stop_gradient(weights)[:, None])

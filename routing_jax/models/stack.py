@@ -1,0 +1,164 @@
+"""Routed layers as one module, for a model of one's own."""
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from routing_jax import dispatch
+from routing_jax.blocks import BlockBank
+from routing_jax.models.routed_layers import RoutedLayers, mix_through, stages_of
+from routing_jax.routers.allocation import Allocation, FixedAllocation, mean_weights
+from routing_jax.routers.router import Router
+from routing_jax.types import Exploration, Routes
+
+_NEED = {
+    "shared_bank": ("shared_bank", "one bank for each depth"),
+    "pass": ("PASS", "build the router with pass_action for the other depths only"),
+}
+"""What needs blocks that keep the shape, and what to do without."""
+
+
+class RoutedStack(nn.Module):
+    """D routed layers, each a bank of K blocks from which the router chooses.
+
+    A layer of a model like any other: it takes representations and gives representations, and the
+    routes besides, which `rl.trajectories.trajectory` needs. Training draws from the random stream
+    "router"; initialise the model with `train=False`, or give that stream too.
+
+    Attributes:
+      block: the block of all layers, or one for each; a Linen module that takes [m, ...] and has no
+        state besides its parameters.
+      router: what decides; see `build_router`. With an `Allocation` each task has the mean of the
+        blocks that are on for it.
+      block_noise: how much the blocks of a bank differ at the start; see `blocks.BlockBank`.
+      shared_bank: one bank for all depths, which needs a block that keeps its input's shape.
+      strategy: of `dispatch.select`.
+
+    Raises:
+      ValueError: the batch does not fit the router, there are more or fewer blocks than depths, or
+        a block changes the shape where PASS or a shared bank needs it kept.
+    """
+
+    block: nn.Module | Sequence[nn.Module]
+    router: Router | Allocation | FixedAllocation
+    block_noise: float = 0.1
+    shared_bank: bool = False
+    strategy: str = "auto"
+
+    def setup(self) -> None:
+        blocks = self._blocks()
+        distinct = blocks[:1] if self.shared_bank else blocks
+        self.banks = [
+            BlockBank(block.clone(parent=None), self.router.num_blocks, self.block_noise)
+            for block in distinct
+        ]
+
+    def __call__(
+        self,
+        x: jax.Array,
+        tasks: jax.Array | None = None,
+        *,
+        train: bool = False,
+        exploration: Exploration | None = None,
+    ) -> tuple[jax.Array, Routes]:
+        """Sends a batch along its routes.
+
+        Args:
+          x: representations [B, ...] with `tasks`; or [T, n, ...], n examples of each task.
+          tasks: integers [B] in `0 .. T-1`, the task of each example.
+          train: whether decisions are drawn; else the best ones are taken.
+          exploration: what they are drawn with; by default what suits the router's rule.
+
+        Returns:
+          What the last layer gives, with the leading axes of `x`, and the routes, whose arrays lead
+          with [T, n], or with [1, B] where there are `tasks`.
+        """
+        x, tasks = jnp.asarray(x), None if tasks is None else jnp.asarray(tasks)
+        self._require_fit(x, tasks)
+        if not train:
+            exploration = None
+        elif exploration is None:
+            exploration = self.router.default_exploration
+        if isinstance(self.router, Router):
+            return self._choose(x, tasks, exploration)
+        return self._mix(x, tasks, exploration)
+
+    def _choose(
+        self, x: jax.Array, tasks: jax.Array | None, exploration: Exploration | None
+    ) -> tuple[jax.Array, Routes]:
+        banks = self._bank_of_depth()
+        layers = RoutedLayers(self.router, stages_of(self.router, banks), self.strategy)
+        mixed = tasks is not None
+        rows, tasks = (x[None], tasks[None]) if mixed else (x, None)
+        if self.is_initializing():
+            self.router.initialise(self._states(layers, rows), tasks)
+        out, routes = layers.route(rows, exploration, tasks)
+        if exploration is not None:
+            routes = routes._replace(key=self.make_rng("router"))
+        return (out[0] if mixed else out), routes
+
+    def _mix(
+        self, x: jax.Array, tasks: jax.Array | None, exploration: Exploration | None
+    ) -> tuple[jax.Array, Routes]:
+        if exploration is None:
+            switches = self.router.best()
+        else:
+            switches = self.router.sample(self.make_rng("router"), exploration.temperature)
+        weights, banks = mean_weights(switches), self._bank_of_depth()
+        if tasks is not None:  # rows of one example each
+            rows = mix_through(banks, x[:, None], weights[tasks], mix=dispatch.mix_outputs)[:, 0]
+        else:
+            mix = dispatch.mix_active if exploration is None else dispatch.mix_outputs
+            rows = mix_through(banks, x, weights, mix=mix)
+        on = self.router.probabilities()
+        routes = Routes(None, jax.lax.stop_gradient(on)[:, None], (), exploration, allocation=on)
+        return rows, routes
+
+    def _states(self, layers: RoutedLayers, x: jax.Array) -> tuple[jax.Array, ...]:
+        """What stands before each depth; refuses blocks that change what has to be kept."""
+        states = []
+        for depth, (before, after) in enumerate(pairwise(layers.states(x))):
+            states.append(before)
+            kept = before.shape == after.shape
+            if not kept and (self.shared_bank or layers.stages[depth].may_pass):
+                need, remedy = _NEED["shared_bank" if self.shared_bank else "pass"]
+                raise ValueError(
+                    f"{need} needs blocks that keep the shape of their input, and the block at "
+                    f"depth {depth} makes {after.shape[2:]} of {before.shape[2:]}. Use another "
+                    f"block, or {remedy}."
+                )
+        return tuple(states)
+
+    def _bank_of_depth(self) -> list[BlockBank]:
+        return [self.banks[0 if self.shared_bank else d] for d in range(self.router.depth)]
+
+    def _blocks(self) -> Sequence[nn.Module]:
+        """The block of each depth."""
+        depth = self.router.depth
+        if isinstance(self.block, nn.Module):
+            return [self.block] * depth
+        if len(self.block) != depth:
+            raise ValueError(
+                f"there are {len(self.block)} blocks for the {depth} depths of the router; give "
+                "one block for each depth, or a single one for all."
+            )
+        return self.block
+
+    def _require_fit(self, x: jax.Array, tasks: jax.Array | None) -> None:
+        """Raises ValueError where the batch is not one of the two layouts."""
+        count = self.router.num_tasks
+        if tasks is None and (x.ndim < 3 or x.shape[0] != count):
+            raise ValueError(
+                f"x of shape {x.shape} is not [T, n, ...] with T = {count} tasks; give `tasks`, "
+                "the task of each example, for a batch [B, ...]."
+            )
+        if tasks is None:
+            return
+        if tasks.shape != x.shape[:1] or not jnp.issubdtype(tasks.dtype, jnp.integer):
+            raise ValueError(
+                f"tasks of shape {tasks.shape} and type {tasks.dtype} does not go with x of shape "
+                f"{x.shape}: give one integer for each of the {x.shape[0]} examples."
+            )

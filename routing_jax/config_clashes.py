@@ -48,6 +48,11 @@ _DATA = (
         "synthetic has related_pairs tasks, and no other set has them; change one of the two",
     ),
     Clash(
+        ("data.tasks", "data.name"),
+        lambda tasks, name: (tasks == "own") != (name == "own"),
+        "a task set of one's own has tasks of its own; change one of the two",
+    ),
+    Clash(
         ("data.share_images", "data.tasks"),
         lambda share, tasks: share and tasks in (*_DISJOINT_TASKS, "rotated_copies"),
         "these tasks have no images in common; set data.share_images to false",

@@ -47,6 +47,7 @@ DATA_SETS = (
     "mini_imagenet",
     "digits",
     "synthetic",
+    "own",
 )
 DATA_TASKS = (
     "one_vs_rest",
@@ -55,6 +56,7 @@ DATA_TASKS = (
     "random_groups",
     "related_pairs",
     "rotated_copies",
+    "own",
 )
 DATA_FALLBACKS = ("digits", "none")
 AUGMENTATIONS = ("none", "crop", "crop_flip")
@@ -121,7 +123,8 @@ FIELDS: dict[str, Field] = {
     "data.name": Field(
         "mnist",
         one_of(DATA_SETS),
-        "data set; digits is embedded in scikit-learn, synthetic is made up for regression",
+        "data set; digits is embedded in scikit-learn, synthetic is made up for regression, own is "
+        "given from Python",
     ),
     "data.tasks": Field("one_vs_rest", one_of(DATA_TASKS), "how the data are cut into tasks"),
     "data.num_tasks": Field(

@@ -10,6 +10,7 @@ import jax
 import numpy as np
 
 from routing_jax.data.tasks import TaskArrays, padded
+from routing_jax.types import MultiTaskData
 
 Labels = np.ndarray | jax.Array
 
@@ -50,15 +51,20 @@ def keep_share(arrays: TaskArrays, fraction: float) -> TaskArrays:
 
 def without_unlabelled(arrays: TaskArrays) -> TaskArrays:
     """The tasks without the examples that have no label for them; not for shared images."""
-    counted = is_counted(arrays.labels, arrays.sizes)
-    if counted.sum() == arrays.sizes.sum():
-        return arrays
-    return dataclasses.replace(
-        arrays,
-        index=padded([row[keep] for row, keep in zip(arrays.index, counted, strict=True)]),
-        labels=padded([row[keep] for row, keep in zip(arrays.labels, counted, strict=True)]),
-        sizes=counted.sum(1).astype(np.int32),
-    )
+    return dataclasses.replace(arrays, **labelled_rows(arrays))
+
+
+def labelled_rows(examples: TaskArrays | MultiTaskData) -> dict[str, np.ndarray]:
+    """`index`, `labels` and `sizes` of the examples that have a label."""
+    index, labels, sizes = examples.index, examples.labels, examples.sizes
+    counted = is_counted(labels, sizes)
+    if counted.sum() == sizes.sum():
+        return {"index": index, "labels": labels, "sizes": sizes}
+    return {
+        "index": padded([row[keep] for row, keep in zip(index, counted, strict=True)]),
+        "labels": padded([row[keep] for row, keep in zip(labels, counted, strict=True)]),
+        "sizes": counted.sum(1).astype(np.int32),
+    }
 
 
 def _scatter(numbers: np.ndarray) -> np.ndarray:

@@ -74,8 +74,8 @@ def load(data_config: ConfigDict, *, say: Say) -> TaskSet:
         evaluated_on=evaluated_on,
         task_names=learned.names,
         num_classes=int(learned.classes.max()),
-        train=_task_major(train, learned),
-        test=_task_major(test, tested),
+        train=task_major(train.images, learned),
+        test=task_major(test.images, tested),
         objective=learned.objective,
     )
 
@@ -96,6 +96,11 @@ def hold_out(images: LabelledImages, fraction: float) -> tuple[LabelledImages, L
 def _splits(data_config: ConfigDict, say: Say) -> tuple[dict[str, LabelledImages], bool]:
     """Both splits, and whether they are the embedded fallback."""
     name = data_config.name
+    if name == "own":
+        raise UserError(
+            "data.name = own stands for a task set that is given from Python, which this command "
+            "does not have: use routing_jax.train, or name a set that can be loaded."
+        )
     if name == "digits":
         return sources.embedded_digits(), False
     if name == "synthetic":
@@ -182,16 +187,16 @@ def _require_examples(splits: dict[str, TaskArrays], data_config: ConfigDict) ->
             )
 
 
-def _task_major(images: LabelledImages, arrays: TaskArrays) -> MultiTaskData:
-    """The arrays of training, without the images that no task uses."""
-    used = np.zeros(images.labels.size, bool)
+def task_major(images: np.ndarray, arrays: TaskArrays) -> MultiTaskData:
+    """The arrays of training, without the images [M, ...] that no task uses."""
+    used = np.zeros(len(images), bool)
     for row, size in zip(arrays.index, arrays.sizes, strict=True):
         used[row[:size]] = True
-    pixels, index = images.images, arrays.index
+    index = arrays.index
     if not used.all():
-        pixels = pixels[used]
+        images = images[used]
         # Padding points to an image too; the first one is as good as any.
         index = np.where(used, np.cumsum(used) - 1, 0).astype(np.int32)[index]
     uneven = (arrays.classes < arrays.classes.max()).any()
     classes = arrays.classes if uneven else None
-    return MultiTaskData(pixels, index, arrays.labels, arrays.sizes, classes)
+    return MultiTaskData(images, index, arrays.labels, arrays.sizes, classes)

@@ -34,13 +34,16 @@ _MOST_EXAMPLES = 2**31 - 1
 """Examples of a task that a run can draw: their positions are int32."""
 
 
-def run(command: Command, stops: Stops, *, started: float) -> int:
+def run(
+    command: Command, stops: Stops, *, started: float, tasks: loading.TaskSet | None = None
+) -> int:
     """Trains or evaluates, as the command says.
 
     Args:
       command: the checked command; its work directory is claimed.
       stops: the answers to signals.
       started: when the command began, as `time.monotonic()` tells it.
+      tasks: the task set; by default the one that the configuration names is loaded.
 
     Returns:
       The exit code.
@@ -51,7 +54,8 @@ def run(command: Command, stops: Stops, *, started: float) -> int:
     """
     console = Console()
     with quiet_libraries():
-        tasks = loading.load(command.config.data, say=partial(say, console))
+        if tasks is None:
+            tasks = loading.load(command.config.data, say=partial(say, console))
         planned = make_run(command.config, tasks)
         checkpoints = Checkpoints(command.workdir.checkpoint_dir, dataset=tasks.name)
         if command.mode == "evaluate":

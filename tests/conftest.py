@@ -33,7 +33,7 @@ _PRIVATE_DIRS = ("XDG_CACHE_HOME", "XDG_CONFIG_HOME", "MPLCONFIGDIR", "TFDS_DATA
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """--slow runs the slow tests too; so does the environment variable CI."""
+    """--slow runs the slow tests too."""
     parser.addoption("--slow", action="store_true", help="run the tests marked slow too")
 
 
@@ -48,14 +48,22 @@ def pytest_configure(config: pytest.Config) -> None:
         directory = Path(scratch.name) / name.lower()
         directory.mkdir()
         os.environ[name] = str(directory)
-    # Only tests that ask for real data may see it; the others test what happens without.
-    config.stash[_DIRECTORIES] = {
+    # Only tests that ask for real data may see it; the others test what happens without. A worker
+    # of pytest-xdist inherits an environment without these variables, and is told.
+    told = getattr(config, "workerinput", {}).get("directories")
+    config.stash[_DIRECTORIES] = told or {
         marker: os.environ.pop(name, None) for marker, name in _VARIABLES.items()
     }
     _close_the_network(config)
     # Many tests compile the same program; each of them once is most of the time of a test run.
     jax.config.update("jax_compilation_cache_dir", str(Path(scratch.name) / "compilations"))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: object) -> None:
+    """Tells a worker of pytest-xdist where real data are."""
+    node.workerinput["directories"] = node.config.stash[_DIRECTORIES]
 
 
 def _close_the_network(config: pytest.Config) -> None:
@@ -74,7 +82,7 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Skips slow tests, and tests whose real data is not there unless real data is required."""
-    if item.get_closest_marker("slow") and not (item.config.option.slow or os.environ.get("CI")):
+    if item.get_closest_marker("slow") and not item.config.option.slow:
         pytest.skip("slow: run with --slow")
     reason = _missing_real_data(item)
     if reason and os.environ.get("ROUTING_JAX_REQUIRE_REAL_DATA"):

@@ -24,14 +24,14 @@ WRONG_VALUES = [
     (
         "data.name",
         "minst",
-        "one of: mnist, fashion_mnist, usps, cifar100, omniglot, mini_imagenet, digits, synthetic "
-        "(default 'mnist')",
+        "one of: mnist, fashion_mnist, usps, cifar100, omniglot, mini_imagenet, digits, synthetic, "
+        "own (default 'mnist')",
     ),
     (
         "data.tasks",
         "pairs",
-        "one of: one_vs_rest, superclass, alphabet, random_groups, related_pairs, rotated_copies "
-        "(default 'one_vs_rest')",
+        "one of: one_vs_rest, superclass, alphabet, random_groups, related_pairs, "
+        "rotated_copies, own (default 'one_vs_rest')",
     ),
     ("data.num_tasks", 0, "an integer >= 1, or None for all that there are (default None)"),
     ("data.label_fraction", 0.0, "a number in (0, 1] (default 1.0)"),
@@ -252,8 +252,8 @@ WRONG_INPUTS = {
         ],
         "The configuration is wrong in 8 places:\n"
         "  data.name = 'minst' is not allowed: set it to one of: mnist, fashion_mnist, usps, "
-        "cifar100, omniglot, mini_imagenet, digits, synthetic "
-        "(default 'mnist')\n"
+        "cifar100, omniglot, mini_imagenet, digits, synthetic, "
+        "own (default 'mnist')\n"
         "  model.width = 0 is not allowed: set it to an integer >= 1 (default 128)\n"
         "  router.agent = 'dispatcher' is not allowed: set it to one of: per_task, single, "
         "dispatched (default 'per_task')\n"

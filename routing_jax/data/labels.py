@@ -51,15 +51,16 @@ def keep_share(arrays: TaskArrays, fraction: float) -> TaskArrays:
 
 def without_unlabelled(arrays: TaskArrays) -> TaskArrays:
     """The tasks without the examples that have no label for them; not for shared images."""
-    return dataclasses.replace(arrays, **labelled_rows(arrays))
+    rows = labelled_rows(arrays)
+    return dataclasses.replace(arrays, **rows) if rows else arrays
 
 
 def labelled_rows(examples: TaskArrays | MultiTaskData) -> dict[str, np.ndarray]:
-    """`index`, `labels` and `sizes` of the examples that have a label."""
+    """`index`, `labels` and `sizes` of the examples that have a label; nothing if all have one."""
     index, labels, sizes = examples.index, examples.labels, examples.sizes
     counted = is_counted(labels, sizes)
     if counted.sum() == sizes.sum():
-        return {"index": index, "labels": labels, "sizes": sizes}
+        return {}
     return {
         "index": padded([row[keep] for row, keep in zip(index, counted, strict=True)]),
         "labels": padded([row[keep] for row, keep in zip(labels, counted, strict=True)]),

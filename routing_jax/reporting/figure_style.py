@@ -10,11 +10,10 @@ from matplotlib.figure import Figure
 
 from routing_jax.files import atomic_path
 from routing_jax.reporting.formats import heading
+from routing_jax.reporting.palette import LINE_COLOURS
 
 DOTS_PER_INCH = 150
 TITLE_CHARACTERS_PER_INCH = 11
-# Okabe and Ito's palette, told apart by colour-blind readers too; its yellow is too pale for lines.
-LINE_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
 LINE_STYLES = ("-", "--", "-.")
 
 

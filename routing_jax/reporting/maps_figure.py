@@ -5,7 +5,8 @@ from typing import Any
 
 from matplotlib.axes import Axes
 
-from routing_jax.reporting.figure_style import LINE_COLOURS, new_figure, save, tidy
+from routing_jax.reporting.figure_style import new_figure, save, tidy
+from routing_jax.reporting.palette import LINE_COLOURS
 
 _FOUND, _CHANCE = LINE_COLOURS[1], "0.6"
 

@@ -11,6 +11,12 @@ from matplotlib.ticker import MaxNLocator
 
 from routing_jax.reporting.figure_style import line_look, new_figure, save, tidy
 from routing_jax.reporting.formats import scale
+from routing_jax.reporting.sweep_lines import (
+    apart,
+    settings_label,
+    spans_two_decades,
+    swept_numbers,
+)
 from routing_jax.reporting.sweep_summary import (
     Cell,
     Row,
@@ -22,8 +28,6 @@ from routing_jax.reporting.sweep_summary import (
 _MOST_COLUMNS = 3
 _BAND = {"alpha": 0.2, "linewidth": 0}
 _EXPLAINED = "line: mean over seeds; band: standard error of the mean"
-
-Settings = tuple[tuple[str, Any], ...]
 
 
 def draw_sweep(cells: Sequence[Cell], figures_dir: Path) -> list[Path]:
@@ -42,7 +46,7 @@ def draw_sweep(cells: Sequence[Cell], figures_dir: Path) -> list[Path]:
         return []
     failed = sum(cell["results"] is None for cell in cells)
     explained = f"{_EXPLAINED}; {failed} of {len(cells)} cells failed" if failed else _EXPLAINED
-    numbers = [field for field in rows[0].settings if _is_swept_number(rows, field)]
+    numbers = swept_numbers(rows)
     metric = next(iter(rows[0].means))
     figures = {
         f"{metric}_against_{field}.png": _draw_against(rows, field, metric, about)
@@ -56,30 +60,23 @@ def draw_sweep(cells: Sequence[Cell], figures_dir: Path) -> list[Path]:
     return [save(figure, figures_dir / name) for name, figure in figures.items()]
 
 
-def _is_swept_number(rows: Sequence[Row], field: str) -> bool:
-    values = {row.settings[field] for row in rows}
-    return len(values) > 1 and all(
-        isinstance(value, int | float) and not isinstance(value, bool) for value in values
-    )
-
-
 def _draw_against(rows: Sequence[Row], field: str, metric: str, about: dict[str, Any]) -> Figure:
     """One line for each setting of the other fields."""
     title = f"{_words(metric).capitalize()} against {field}"
     figure = new_figure(about, about=title, width=7.5, height=4.5)
     axes = figure.add_subplot()
     factor, unit = scale(metric)
-    for index, (others, line) in enumerate(_apart(rows, field).items()):
+    for index, (others, line) in enumerate(apart(rows, field).items()):
         line = sorted(line, key=lambda row: row.settings[field])
         x = [row.settings[field] for row in line]
         mean = factor * np.array([row.means[metric] for row in line])
         error = factor * np.array([row.errors[metric] or 0.0 for row in line])
         look = line_look(index)
-        axes.plot(x, mean, marker="o", markersize=4, label=_label(others), **look)
+        axes.plot(x, mean, marker="o", markersize=4, label=settings_label(others), **look)
         axes.fill_between(x, mean - error, mean + error, color=look["color"], **_BAND)
     axes.set_xlabel(field)
     axes.set_ylabel(f"{about['dataset']['evaluated_on']} {_words(metric)} ({unit}mean over tasks)")
-    if _spans_two_decades([row.settings[field] for row in rows]):
+    if spans_two_decades([row.settings[field] for row in rows]):
         axes.set_xscale("log")
     axes.legend(fontsize=8)
     tidy(axes)
@@ -90,7 +87,7 @@ def _draw_curves(
     rows: Sequence[Row], field: str | None, metric: str, about: dict[str, Any]
 ) -> Figure:
     """A panel for each setting of the other fields, in it a line for each value of the field."""
-    panels = _apart(rows, field)
+    panels = apart(rows, field)
     columns = min(len(panels), _MOST_COLUMNS)
     lines = -(-len(panels) // columns)
     size = {"width": 1.5 + 4.2 * columns, "height": 0.8 + 3.4 * lines}
@@ -99,7 +96,7 @@ def _draw_curves(
     for axes in grid.flat[len(panels) :]:
         axes.remove()
     for axes, (others, panel) in zip(grid.flat, panels.items(), strict=False):
-        _draw_panel(axes, panel, field, metric, title=_label(others) if others else "")
+        _draw_panel(axes, panel, field, metric, title=settings_label(others) if others else "")
     for axes in grid[:, 0]:
         evaluated_on, unit = about["dataset"]["evaluated_on"], scale(metric)[1]
         axes.set_ylabel(f"{evaluated_on} {_words(metric)} ({unit}mean over tasks)")
@@ -132,23 +129,6 @@ def _draw_curve(axes: Axes, row: Row, metric: str, index: int, label: str) -> No
     look = line_look(index)
     axes.plot(steps, mean, label=label, **look)
     axes.fill_between(steps, mean - error, mean + error, color=look["color"], **_BAND)
-
-
-def _apart(rows: Sequence[Row], field: str | None) -> dict[Settings, list[Row]]:
-    """The rows by all of their settings but one, in the order of the grid."""
-    groups: dict[Settings, list[Row]] = {}
-    for row in sorted(rows, key=lambda row: row.cells[0]["index"]):
-        others = tuple(item for item in row.settings.items() if item[0] != field)
-        groups.setdefault(others, []).append(row)
-    return groups
-
-
-def _label(settings: Settings) -> str:
-    return ", ".join(f"{field} = {value}" for field, value in settings) or "all cells"
-
-
-def _spans_two_decades(values: Sequence[float]) -> bool:
-    return min(values) > 0 and max(values) >= 100 * min(values)
 
 
 def _words(metric: str) -> str:

@@ -1,6 +1,7 @@
 """Trains or evaluates one experiment: python launch.py --config=experiments/mnist_mtl.py
 
-`--help` lists the flags and every field of the configuration.
+`--mode=report` makes a page of what several have written. `--help` lists the flags and every field
+of the configuration.
 """
 
 import time
@@ -14,6 +15,7 @@ from collections.abc import Sequence  # noqa: E402
 
 from routing_jax import cli  # noqa: E402
 from routing_jax.errors import UserError  # noqa: E402
+from routing_jax.reporting.page.request import Request, require_packages  # noqa: E402
 from routing_jax.training.stopping import answer_signals  # noqa: E402
 
 
@@ -29,6 +31,11 @@ def main(argv: Sequence[str]) -> int:
     with answer_signals() as stops:
         try:
             command = cli.parse(argv)
+            if isinstance(command, Request):
+                require_packages()
+                from routing_jax.reporting.page.write import write_report
+
+                return write_report(command)
             if command.sweep is not None and command.sweep.print_only:
                 print("\n".join(command.sweep.commands(command.launch, command.workdir.path)))
                 return 0

@@ -16,12 +16,13 @@ from routing_jax import config as config_lib
 from routing_jax import experiment
 from routing_jax.config_fields import FIELDS
 from routing_jax.errors import UserError
+from routing_jax.reporting.page import request as page
 from routing_jax.sweep import axes
 from routing_jax.sweep.plan import make_cells
 from routing_jax.sweep.request import Slurm, Sweep, require_slurm
 from routing_jax.workdir import Workdir
 
-MODES = ("train", "evaluate")
+MODES = ("train", "evaluate", "report")
 HELP_FLAGS = ("--help", "-help", "-h")
 
 _OVERRIDE = re.compile(r"--?(?:no)?config\.(?P<field>[^=]+)")
@@ -65,16 +66,21 @@ class Command:
             yield
 
 
-def parse(argv: Sequence[str]) -> Command:
+def parse(argv: Sequence[str]) -> Command | page.Request:
     """Reads the command line and validates the configuration it names.
 
     Args:
         argv: Program name and arguments, as in `sys.argv`.
 
+    Returns:
+        What to train or evaluate; the page to write where a report is asked for.
+
     Raises:
         UserError: Anything about the arguments or the configuration is wrong.
     """
     settings, rest = _parse_settings(argv)
+    if settings.mode == "report":
+        return page.read_request(settings, rest)
     workdir = _given_workdir(settings)
     source = settings.config
     if source is not None:
@@ -130,6 +136,13 @@ def _settings_flags() -> flags.FlagValues:
         "workdir", None, "directory of the run (default: runs/<experiment>)", flag_values=values
     )
     flags.DEFINE_enum("mode", "train", MODES, " or ".join(MODES), flag_values=values)
+    flags.DEFINE_string(
+        "output",
+        None,
+        "page of --mode=report, which takes several --workdir with commas between them "
+        "(default: report.html in the first)",
+        flag_values=values,
+    )
     flags.DEFINE_boolean(
         "overwrite", False, "remove an earlier run from the directory first", flag_values=values
     )
@@ -183,6 +196,8 @@ def _parse_settings(argv: Sequence[str]) -> tuple[flags.FlagValues, list[str]]:
         rest = settings(list(argv), known_only=True)[1:]
     except (flags.Error, ValueError) as error:
         raise UserError(_sentence(error)) from error
+    if settings.mode != "report" and settings.output is not None:
+        raise UserError("--output is the page of --mode=report; a run writes to its --workdir.")
     if settings.mode == "evaluate" and settings.overwrite:
         raise UserError("--overwrite would remove the run that --mode=evaluate is to evaluate.")
     return settings, rest

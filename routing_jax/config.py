@@ -88,10 +88,10 @@ def resolve_length(config: ml_collections.ConfigDict, named: Collection[str]) ->
             group[leaf] = None
 
 
-def flatten(config: ml_collections.ConfigDict) -> dict[str, Any]:
+def flatten(config: ml_collections.ConfigDict | Mapping[str, Any]) -> dict[str, Any]:
     """The values of a configuration by dotted name, in the order of `FIELDS` where known."""
     order = {name: index for index, name in enumerate(FIELDS)}
-    pairs = _flatten(config.to_dict())
+    pairs = _flatten(config if isinstance(config, Mapping) else config.to_dict())
     return dict(sorted(pairs, key=lambda pair: order.get(pair[0], len(order))))
 
 

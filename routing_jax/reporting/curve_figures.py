@@ -11,12 +11,8 @@ from matplotlib.ticker import LogLocator, MaxNLocator
 
 from routing_jax.reporting.figure_style import line_look, new_figure, save, tidy
 from routing_jax.reporting.formats import measured, scale
+from routing_jax.reporting.looks import FEW_POINTS, LOSSES, spans_a_decade
 from routing_jax.reporting.routing_file import Routing
-
-LOSSES = {"accuracy": "cross-entropy (nats, mean over tasks)"}
-"""What the training loss is, by the first metric of the test."""
-FEW_POINTS = 30
-"""Up to here each point of a line gets a marker."""
 
 
 def draw_learning_curves(results: dict[str, Any], figures_dir: Path) -> Path:
@@ -25,7 +21,7 @@ def draw_learning_curves(results: dict[str, Any], figures_dir: Path) -> Path:
     loss_axes, metric_axes = figure.subplots(1, 2)
     loss = _of_seeds(results, "train_loss")
     _draw_line(loss_axes, results, loss, label="training loss", index=0)
-    if _spans_a_decade(loss):
+    if spans_a_decade(loss):
         _scale_by_logarithm(loss_axes)
     first = next(iter(results["test"]))
     loss_axes.set_ylabel(LOSSES.get(first, f"{first} (mean over tasks)"))
@@ -94,11 +90,6 @@ def _draw_line(
     if len(values) > 1:
         band = {"color": look["color"], "alpha": 0.2, "linewidth": 0}
         axes.fill_between(steps, values.min(axis=0), values.max(axis=0), **band)
-
-
-def _spans_a_decade(values: np.ndarray) -> bool:
-    positive = values[values > 0]
-    return positive.size > 0 and float(positive.max()) >= 10 * float(positive.min())
 
 
 def _scale_by_logarithm(axes: Axes) -> None:

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from routing_jax.files import atomic_path
 from routing_jax.reporting.formats import heading
-from routing_jax.reporting.palette import LINE_COLOURS
+from routing_jax.reporting.looks import LINE_COLOURS
 
 DOTS_PER_INCH = 150
 TITLE_CHARACTERS_PER_INCH = 11

@@ -6,7 +6,7 @@ from typing import Any
 from matplotlib.axes import Axes
 
 from routing_jax.reporting.figure_style import new_figure, save, tidy
-from routing_jax.reporting.palette import LINE_COLOURS
+from routing_jax.reporting.looks import LINE_COLOURS
 
 _FOUND, _CHANCE = LINE_COLOURS[1], "0.6"
 

@@ -8,16 +8,17 @@ python -m routing_jax.reporting.merge results/cifar_sarsa.json runs/rules/sweep.
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import median
 from typing import Any
 
 import numpy as np
 
+from routing_jax.config import flatten
 from routing_jax.errors import UserError
 from routing_jax.reporting.results import over_seeds, read_results, write_results
-from routing_jax.reporting.sweep_summary import read_sweep
+from routing_jax.reporting.sweep_summary import SEED, read_sweep
 
 _ALIKE = ("experiment", "dataset", "tasks", "parameters", "versions", "device", "git_commit")
 """What the results of one experiment's seeds must have in common, besides the configuration."""
@@ -39,9 +40,7 @@ def merge(parts: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """
     first = parts[0]
     for part in parts[1:]:
-        different = [name for name in _ALIKE if part[name] != first[name]]
-        if _without_seed(part) != _without_seed(first):
-            different.append("config")
+        different = differences(first, part)
         if different:
             raise UserError(
                 f"the results of seeds {first['seeds']} and {part['seeds']} differ in "
@@ -62,6 +61,12 @@ def merge(parts: Sequence[dict[str, Any]]) -> dict[str, Any]:
         "per_seed": {name: [part[name] for part in parts] for name in ("seconds", *_COSTS)},
         "commands": [part["command"] for part in parts],
     }
+
+
+def differences(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
+    """What keeps two results from being those of one experiment's seeds; nothing if they are."""
+    different = [name for name in _ALIKE if one[name] != other[name]]
+    return different if _without_seed(one) == _without_seed(other) else [*different, "config"]
 
 
 def _read(path: Path, where: Sequence[str]) -> list[dict[str, Any]]:
@@ -96,9 +101,8 @@ def _joined_metric(parts: Sequence[dict[str, Any]], name: str) -> dict[str, Any]
     return over_seeds(np.array([part["test"][name]["per_task"] for part in parts]))
 
 
-def _without_seed(part: dict[str, Any]) -> dict[str, Any]:
-    training = {name: value for name, value in part["config"]["training"].items() if name != "seed"}
-    return part["config"] | {"training": training}
+def _without_seed(part: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in flatten(part["config"]).items() if name != SEED}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

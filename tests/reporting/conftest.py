@@ -30,7 +30,7 @@ def _curve(seed: int, entropy: np.ndarray) -> list[dict]:
     ]
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def make_run() -> Callable[..., tuple[RunRecord, Routing]]:
     """Makes the record and the routing of a run of the given sizes."""
 

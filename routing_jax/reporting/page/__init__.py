@@ -1,0 +1,1 @@
+"""The report page: runs and sweeps in one HTML file. Imports no JAX."""

@@ -1,25 +1,8 @@
 """Fields that are each allowed but do not go together, and what to change then."""
 
-import dataclasses
-from collections.abc import Callable
-
+from routing_jax.config_clashes_compositional import COMPOSITIONAL
 from routing_jax.config_fields import RULES, VALUE_RULES
-
-
-@dataclasses.dataclass(frozen=True)
-class Clash:
-    """Values that exclude each other.
-
-    Attributes:
-        fields: Dotted names.
-        happens: Takes the values of `fields`, in their order.
-        remedy: What to change.
-    """
-
-    fields: tuple[str, ...]
-    happens: Callable[..., bool]
-    remedy: str
-
+from routing_jax.config_rules import Clash
 
 _OWN_LOGITS = ("cross_stitch", "joint_classifier")
 """Models with a last layer for each task, whatever their other layers are."""
@@ -29,8 +12,18 @@ _DISJOINT_TASKS = ("superclass", "alphabet", "random_groups")
 _DATA = (
     Clash(
         ("data.tasks", "data.name"),
-        lambda tasks, name: tasks == "superclass" and name != "cifar100",
+        lambda tasks, name: tasks == "superclass" and name not in ("cifar100", "digit_domains"),
         "only cifar100 has superclasses; set data.name to cifar100 or data.tasks to one_vs_rest",
+    ),
+    Clash(
+        ("data.tasks", "data.name"),
+        lambda tasks, name: tasks != "superclass" and name == "digit_domains",
+        "its sources are its superclasses, and each is a task; set data.tasks to superclass",
+    ),
+    Clash(
+        ("data.image_size", "data.name"),
+        lambda size, name: size == 0 and name == "digit_domains",
+        "its sources have images of unlike sizes; set data.image_size to 16",
     ),
     Clash(
         ("data.tasks", "data.name"),
@@ -117,12 +110,14 @@ _MODEL = (
 )
 
 _ROUTED = ("routing_network", "gumbel_matrix")
+"""Models with a router that a rule trains."""
+_TAKE_ROUTES = (*_ROUTED, "compositional")
 """Models whose routes can be given."""
 
 _BASELINES = (
     Clash(
         ("model.name", "router.policy"),
-        lambda name, policy: name not in _ROUTED and policy == "fixed",
+        lambda name, policy: name not in _TAKE_ROUTES and policy == "fixed",
         "only a routing network has routes that can be fixed; set router.policy to tabular, which "
         "this model does not use, or model.name to routing_network",
     ),
@@ -227,8 +222,10 @@ _ROUTER = (
         "reinforce_mean",
     ),
     Clash(
-        ("router.rule", "router.optimizer"),
-        lambda rule, optimizer: rule == "wpl" and optimizer != "sgd",
+        ("model.name", "router.rule", "router.optimizer"),
+        lambda name, rule, optimizer: (
+            name != "compositional" and rule == "wpl" and optimizer != "sgd"
+        ),
         "wpl takes plain steps on the simplex; set router.optimizer to sgd",
     ),
     Clash(
@@ -371,7 +368,7 @@ _TRAINING = (
     ),
 )
 
-CLASHES = (*_DATA, *_MODEL, *_BASELINES, *_ROUTER, *_UNUSED, *_TRAINING)
+CLASHES = (*_DATA, *_MODEL, *COMPOSITIONAL, *_BASELINES, *_ROUTER, *_UNUSED, *_TRAINING)
 
 
 def _epsilon(rule: str, epsilon: float | None) -> float:

@@ -39,30 +39,24 @@ class RuleTraits(NamedTuple):
 
 
 DATA_SETS = (
-    "mnist",
-    "fashion_mnist",
-    "usps",
-    "cifar100",
-    "omniglot",
-    "mini_imagenet",
-    "digits",
-    "synthetic",
-    "own",
+    *("mnist", "fashion_mnist", "usps", "cifar100", "omniglot", "mini_imagenet"),
+    *("digits", "digit_domains", "synthetic", "own"),
 )
 DATA_TASKS = (
-    "one_vs_rest",
-    "superclass",
-    "alphabet",
-    "random_groups",
-    "related_pairs",
-    "rotated_copies",
-    "own",
+    *("one_vs_rest", "all_classes", "superclass", "alphabet", "random_groups"),
+    *("related_pairs", "rotated_copies", "own"),
 )
 DATA_FALLBACKS = ("digits", "none")
 AUGMENTATIONS = ("none", "crop", "crop_flip")
-MODELS = ("routing_network", "cross_stitch", "soft_mixture", "gumbel_matrix", "joint_classifier")
-ENCODERS = ("conv4", "stem", "flatten", "pixels")
-BLOCKS = ("dense", "conv", "valid_conv")
+MODELS = (
+    *("routing_network", "cross_stitch", "soft_mixture", "gumbel_matrix"),
+    *("joint_classifier", "compositional"),
+)
+STEMS = ("strided", "space_to_depth", "plain")
+"""The encoders of isometric networks."""
+ENCODERS = ("conv4", "stem", "flatten", "pixels", *STEMS)
+BLOCKS = ("dense", "conv", "valid_conv", "inverted_residual")
+STATISTICS = ("shared", "per_depth", "per_depth_and_task")
 HEADS = ("routed", "own")
 BANKS = ("per_depth", "shared")
 DTYPES = ("float32", "bfloat16")
@@ -92,6 +86,7 @@ ROUTER_OPTIMIZERS = ("sgd", "adam")
 EXPLORATION_SCHEDULES = ("linear", "geometric", "inverse_sqrt")
 WPL_CONVENTIONS = ("routing_networks", "abdallah_lesser")
 DECISIONS_PER = ("example", "task")
+APPLICATIONS = ("mix_parameters", "mix_outputs", "select")
 DISPATCH_STRATEGIES = ("auto", "dense", "gather", "grouped", "ragged")
 FINAL_REWARDS = ("correctness", "negative_loss")
 COLLABORATION_REWARDS = ("usage", "probability")
@@ -123,8 +118,8 @@ FIELDS: dict[str, Field] = {
     "data.name": Field(
         "mnist",
         one_of(DATA_SETS),
-        "data set; digits is embedded in scikit-learn, synthetic is made up for regression, own is "
-        "given from Python",
+        "data set; digits is embedded in scikit-learn, digit_domains joins digits of four sources, "
+        "synthetic is made up for regression, own is given from Python",
     ),
     "data.tasks": Field("one_vs_rest", one_of(DATA_TASKS), "how the data are cut into tasks"),
     "data.num_tasks": Field(
@@ -163,6 +158,14 @@ FIELDS: dict[str, Field] = {
     ),
     "model.depth": Field(3, rules.COUNT, "number of routing decisions (D)"),
     "model.width": Field(128, rules.COUNT, "features, or channels, of a routed layer (F)"),
+    "model.resolution": Field(
+        8, rules.COUNT, "side of the map inside an isometric network, from end to end"
+    ),
+    "model.statistics": Field(
+        "per_depth",
+        one_of(STATISTICS),
+        "which places of an isometric network have running averages of their own",
+    ),
     "model.head": Field(
         "routed",
         one_of(HEADS),
@@ -263,6 +266,11 @@ FIELDS: dict[str, Field] = {
     ),
     "router.count_weight": Field(0.0, rules.NON_NEGATIVE, "weight of the number of blocks on"),
     # Dispatch.
+    "dispatch.apply": Field(
+        "mix_parameters",
+        one_of(APPLICATIONS),
+        "how mixing weights are applied; select = the block of the largest one alone",
+    ),
     "dispatch.strategy": Field(
         "auto", one_of(DISPATCH_STRATEGIES), "how the chosen blocks are applied"
     ),

@@ -1,4 +1,4 @@
-"""What a configuration field may hold: a type, a condition, and both in words."""
+"""What a field may hold, a type and a condition with their words; and what excludes what."""
 
 import dataclasses
 import math
@@ -63,6 +63,21 @@ class Field:
     default: Any
     rule: Rule
     meaning: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Clash:
+    """Values that exclude each other.
+
+    Attributes:
+        fields: Dotted names.
+        happens: Takes the values of `fields`, in their order.
+        remedy: What to change.
+    """
+
+    fields: tuple[str, ...]
+    happens: Callable[..., bool]
+    remedy: str
 
 
 def one_of(names: Sequence[str]) -> Rule:

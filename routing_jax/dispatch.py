@@ -15,7 +15,7 @@ auto       one of these, by `choose_strategy`.
 """
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -24,9 +24,14 @@ from routing_jax import slots
 from routing_jax.grouped import ApplyBlock, apply_to_slots
 from routing_jax.types import Params
 
+Tree = Any
+"""An array, or a tree of arrays."""
 ApplyRagged = Callable[[Params, jax.Array, jax.Array, jax.Array], jax.Array]
 """(stacked parameters, rows [B, ...] sorted by block, count of each block [K], block of each row
 [B]) -> [B, ...]. Counts may end before the rows do; the rest of the result does not matter."""
+
+TASKS = "tasks"
+"""Name of the axis that `mix_parameters` maps a block over: a block may average over it."""
 
 
 class Stage(NamedTuple):
@@ -279,6 +284,36 @@ def mix_active(
         return jax.lax.scan(add, jnp.zeros(one.shape, one.dtype), (own, bank))[0]
 
     return jax.lax.map(of_task, (x, weights))
+
+
+def mix_parameters(
+    apply_block: Callable[[Params, Tree], Tree], bank: Params, x: Tree, weights: jax.Array
+) -> Tree:
+    """Runs one block for each task, whose parameters are a mixture of those of all blocks.
+
+    It costs one block whatever K is. Where the blocks are not linear in their parameters, this is
+    not the mixture of their outputs.
+
+    Args:
+      apply_block: the function of one block, of what one task has; for each task it runs under a
+        `vmap` of the name `TASKS`.
+      bank: stacked parameters, each leaf [K, ...].
+      x: [T, n, ...], or a tree of arrays with the axis T first.
+      weights: float32 [T, K], or [1, K] where all tasks mix alike, whose products are then one.
+
+    Returns:
+      What `apply_block` gives, with the axis T first.
+    """
+    mixed = jax.tree.map(lambda leaf: _mix_leaf(leaf, weights), bank)
+    if weights.shape[0] > 1:
+        return jax.vmap(apply_block, axis_name=TASKS)(mixed, x)
+    return jax.vmap(apply_block, (None, 0), axis_name=TASKS)(_take_blocks(mixed, 0), x)
+
+
+def _mix_leaf(leaf: jax.Array, weights: jax.Array) -> jax.Array:
+    """Parameters [K, ...] to [T, ...]; a pure order gives them back as they are."""
+    rows = weights.astype(leaf.dtype), leaf.reshape(leaf.shape[0], -1)
+    return jnp.matmul(*rows, precision="highest").reshape(-1, *leaf.shape[1:])
 
 
 def mix(outputs: jax.Array, weights: jax.Array) -> jax.Array:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import launch
-from routing_jax.config_fields import ROUTER_RULES
+from routing_jax.config_fields import DATA_SETS, DATA_TASKS, MODELS, ROUTER_RULES
 
 ROOT = Path(__file__).parent.parent
 CONFIG = "--config=experiments/mnist_mtl.py"
@@ -24,14 +24,12 @@ WRONG_VALUES = [
     (
         "data.name",
         "minst",
-        "one of: mnist, fashion_mnist, usps, cifar100, omniglot, mini_imagenet, digits, synthetic, "
-        "own (default 'mnist')",
+        f"one of: {', '.join(DATA_SETS)} (default 'mnist')",
     ),
     (
         "data.tasks",
         "pairs",
-        "one of: one_vs_rest, superclass, alphabet, random_groups, related_pairs, "
-        "rotated_copies, own (default 'one_vs_rest')",
+        f"one of: {', '.join(DATA_TASKS)} (default 'one_vs_rest')",
     ),
     ("data.num_tasks", 0, "an integer >= 1, or None for all that there are (default None)"),
     ("data.label_fraction", 0.0, "a number in (0, 1] (default 1.0)"),
@@ -45,10 +43,13 @@ WRONG_VALUES = [
     (
         "model.name",
         "mlp",
-        "one of: routing_network, cross_stitch, soft_mixture, gumbel_matrix, joint_classifier "
-        "(default 'routing_network')",
+        f"one of: {', '.join(MODELS)} (default 'routing_network')",
     ),
-    ("model.encoder", "resnet", "one of: conv4, stem, flatten, pixels (default 'conv4')"),
+    (
+        "model.encoder",
+        "resnet",
+        "one of: conv4, stem, flatten, pixels, strided, space_to_depth, plain (default 'conv4')",
+    ),
     ("model.num_blocks", 0, "an integer >= 1, or None for one per task (default None)"),
     ("model.depth", 0, "an integer >= 1 (default 3)"),
     ("model.width", -1, "an integer >= 1 (default 128)"),
@@ -57,7 +58,22 @@ WRONG_VALUES = [
     ("model.dropout", 1.0, "a number in [0, 1) (default 0.0)"),
     ("model.block_noise", -0.1, "a number in [0, 1] (default 1.0)"),
     ("model.dtype", "float16", "one of: float32, bfloat16 (default 'float32')"),
-    ("model.block", "attention", "one of: dense, conv, valid_conv (default 'dense')"),
+    (
+        "model.block",
+        "attention",
+        "one of: dense, conv, valid_conv, inverted_residual (default 'dense')",
+    ),
+    ("model.resolution", 0, "an integer >= 1 (default 8)"),
+    (
+        "model.statistics",
+        "own",
+        "one of: shared, per_depth, per_depth_and_task (default 'per_depth')",
+    ),
+    (
+        "dispatch.apply",
+        "mix",
+        "one of: mix_parameters, mix_outputs, select (default 'mix_parameters')",
+    ),
     ("router.agent", "dispatcher", "one of: per_task, single, dispatched (default 'per_task')"),
     ("router.policy", "mlp", "one of: tabular, approximator, fixed (default 'tabular')"),
     (
@@ -208,7 +224,8 @@ WRONG_INPUTS = {
     ),
     "group of fields": (
         [CONFIG, "--config.dispatch=dense"],
-        "--config.dispatch: there is no such field; did you mean --config.dispatch.strategy?",
+        "--config.dispatch: there is no such field; did you mean --config.dispatch.apply or "
+        "--config.dispatch.strategy?",
     ),
     "field like no other": (
         [CONFIG, "--config.zzz=1"],
@@ -251,9 +268,8 @@ WRONG_INPUTS = {
             "--config.training.epochs=-3",
         ],
         "The configuration is wrong in 8 places:\n"
-        "  data.name = 'minst' is not allowed: set it to one of: mnist, fashion_mnist, usps, "
-        "cifar100, omniglot, mini_imagenet, digits, synthetic, "
-        "own (default 'mnist')\n"
+        f"  data.name = 'minst' is not allowed: set it to one of: {', '.join(DATA_SETS)} "
+        "(default 'mnist')\n"
         "  model.width = 0 is not allowed: set it to an integer >= 1 (default 128)\n"
         "  router.agent = 'dispatcher' is not allowed: set it to one of: per_task, single, "
         "dispatched (default 'per_task')\n"

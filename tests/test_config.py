@@ -83,6 +83,8 @@ def test_the_defaults_are_those_of_the_paper_and_the_issue():
             "num_blocks": None,
             "depth": 3,
             "width": 128,
+            "resolution": 8,
+            "statistics": "per_depth",
             "head": "routed",
             "dropout": 0.0,
             "bank": "per_depth",
@@ -123,7 +125,7 @@ def test_the_defaults_are_those_of_the_paper_and_the_issue():
             "empty_weight": 0.0,
             "count_weight": 0.0,
         },
-        "dispatch": {"strategy": "auto"},
+        "dispatch": {"apply": "mix_parameters", "strategy": "auto"},
         "reward": {
             "final": "correctness",
             "rho": 0.0,
@@ -176,6 +178,12 @@ def test_a_wrong_type_is_told_with_what_is_allowed(name, value, advice):
     assert problems(config) == [f"{name} = {value!r} is not allowed: set it to {advice}"]
 
 
+COMPOSITIONAL = {
+    "model__name": "compositional",
+    "model__block": "inverted_residual",
+    "model__encoder": "strided",
+    "model__head": "own",
+}
 GUMBEL = {"model__name": "gumbel_matrix", "router__rule": "gumbel_softmax"}
 
 
@@ -231,6 +239,66 @@ GUMBEL = {"model__name": "gumbel_matrix", "router__rule": "gumbel_softmax"}
             {"data__name": "digits", "data__image_size": 4},
             "data.image_size = 4 and data.name = 'digits' clash: only prepared sets are scaled; "
             "set data.image_size to 0",
+        ),
+        (
+            {"data__name": "digit_domains", "data__image_size": 16},
+            "data.tasks = 'one_vs_rest' and data.name = 'digit_domains' clash: its sources are its "
+            "superclasses, and each is a task; set data.tasks to superclass",
+        ),
+        (
+            {"data__name": "digit_domains", "data__tasks": "superclass"},
+            "data.image_size = 0 and data.name = 'digit_domains' clash: its sources have images of "
+            "unlike sizes; set data.image_size to 16",
+        ),
+        (
+            COMPOSITIONAL | {"model__name": "routing_network"},
+            "model.name = 'routing_network' and model.block = 'inverted_residual' clash: "
+            "compositional has blocks of inverted_residual, and no other model keeps the running "
+            "averages that they need; change one of the two",
+        ),
+        (
+            COMPOSITIONAL | {"model__encoder": "conv4"},
+            "model.block = 'inverted_residual' and model.encoder = 'conv4' clash: blocks of "
+            "inverted_residual, and no others, need a stem that sets their width; set "
+            "model.encoder to strided for these blocks, else to conv4",
+        ),
+        (
+            COMPOSITIONAL | {"model__head": "routed"},
+            "model.name = 'compositional' and model.head = 'routed' clash: all blocks of a "
+            "compositional network keep the map, so none can give the logits; set model.head to "
+            "own",
+        ),
+        (
+            COMPOSITIONAL | {"router__agent": "dispatched"},
+            "model.name = 'compositional' and router.agent = 'dispatched' clash: mixing weights do "
+            "not look at the input; set router.agent to per_task, or to single for one mixture for "
+            "all tasks",
+        ),
+        (
+            COMPOSITIONAL | {"router__entropy_weight": 0.1},
+            "model.name = 'compositional' and router.entropy_weight = 0.1 clash: nothing rewards "
+            "the entropy of mixing weights; set it to 0, and router.temperature_end below "
+            "router.temperature for pure orders",
+        ),
+        (
+            COMPOSITIONAL | {"router__policy": "fixed", "router__routes": "random"},
+            "model.name = 'compositional' and router.routes = 'random' clash: the order of blocks "
+            "is given as shared, own, own_last, or each task's blocks; name one of these",
+        ),
+        (
+            COMPOSITIONAL | {"router__policy": "fixed", "dispatch__apply": "select"},
+            "router.policy = 'fixed' and dispatch.apply = 'select' clash: given routes take one "
+            "block whole in any case; leave dispatch.apply at 'mix_parameters'",
+        ),
+        (
+            {"model__statistics": "shared"},
+            "model.name = 'routing_network' and model.statistics = 'shared' clash: only "
+            "compositional looks at it; leave model.statistics at 'per_depth'",
+        ),
+        (
+            {"dispatch__apply": "mix_outputs"},
+            "model.name = 'routing_network' and dispatch.apply = 'mix_outputs' clash: only "
+            "compositional looks at it; leave dispatch.apply at 'mix_parameters'",
         ),
         (
             {"dispatch__strategy": "gather"},
@@ -317,8 +385,8 @@ GUMBEL = {"model__name": "gumbel_matrix", "router__rule": "gumbel_softmax"}
         ),
         (
             {"router__optimizer": "adam"},
-            "router.rule = 'wpl' and router.optimizer = 'adam' clash: wpl takes plain steps on the "
-            "simplex; set router.optimizer to sgd",
+            "model.name = 'routing_network' and router.rule = 'wpl' and router.optimizer = 'adam' "
+            "clash: wpl takes plain steps on the simplex; set router.optimizer to sgd",
         ),
         (
             {"router__rule": "reinforce", "router__probability_floor": 0.01},
@@ -555,7 +623,7 @@ def test_from_values_refuses_unknown_fields_and_wrong_types():
         ("rho", ["reward.rho"]),
         ("train.steps", ["training.steps"]),
         ("learning_rate", ["router.learning_rate", "optimizer.learning_rate"]),
-        ("dispatch", ["dispatch.strategy"]),
+        ("dispatch", ["dispatch.apply", "dispatch.strategy"]),
         ("zzz", []),
     ],
 )

@@ -24,6 +24,17 @@ ARGUMENTS = {
         "baseline=wide_trunk",
         "baseline=joint_classifier",
     ),
+    "compositional_mtl": (
+        "data=digits",
+        "baseline=independent_blocks",
+        "data=digits,baseline=own_blocks",
+        "baseline=shared_trunk",
+        "apply=mix_outputs",
+        "apply=select",
+        "order=pure",
+        "size=paper",
+    ),
+    "compositional_reuse": ("depth=4", "depth=16", "depth=16,baseline=independent_blocks"),
     "gumbel_mnist": (
         "budget=0.75",
         "baseline=shared_bottom",

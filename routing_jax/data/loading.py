@@ -1,11 +1,13 @@
 """From the `data` part of a configuration to the task set that training uses."""
 
 from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
 
 import numpy as np
 from ml_collections import ConfigDict
 
-from routing_jax.data import labels, progress, search, sources, synthetic, tasks
+from routing_jax.data import domains, labels, progress, search, sources, synthetic, tasks
 from routing_jax.data.labelled_images import LabelledImages
 from routing_jax.data.sources import Say
 from routing_jax.data.tasks import TaskArrays
@@ -108,20 +110,16 @@ def _splits(data_config: ConfigDict, say: Say) -> tuple[dict[str, LabelledImages
             num_pairs=data_config.num_pairs, relatedness=data_config.relatedness
         )
         return made, False
+    if name == "digit_domains":
+        read = partial(_read_or_advise, data_config=data_config, say=say)
+        return domains.digit_domains(read, side=data_config.image_size), False
     why = ""
     folder = search.find_prepared(name, data_config.dir)
     if folder is None and _may_fall_back(data_config):
         why = _from_network(data_config, say)
         folder = search.find_prepared(name, data_config.dir)
     if folder is not None:
-        read = sources.read_prepared(
-            name,
-            folder,
-            cache_dir=data_config.cache_dir,
-            say=say,
-            image_size=data_config.image_size,
-        )
-        return read, False
+        return _read(name, folder, data_config, say), False
     advice = _advice(name, data_config.dir, why)
     if not _may_fall_back(data_config):
         raise UserError(advice)
@@ -130,6 +128,20 @@ def _splits(data_config: ConfigDict, say: Say) -> tuple[dict[str, LabelledImages
         + advice
     )
     return sources.embedded_digits(), True
+
+
+def _read(name: str, folder: Path, data_config: ConfigDict, say: Say) -> dict[str, LabelledImages]:
+    """Both splits of a prepared set."""
+    cache_dir, side = data_config.cache_dir, data_config.image_size
+    return sources.read_prepared(name, folder, cache_dir=cache_dir, say=say, image_size=side)
+
+
+def _read_or_advise(name: str, *, data_config: ConfigDict, say: Say) -> dict[str, LabelledImages]:
+    """`_read` for one of several sets, none of which anything stands in for."""
+    folder = search.find_prepared(name, data_config.dir)
+    if folder is None:
+        raise UserError(_advice(name, data_config.dir, ""))
+    return _read(name, folder, data_config, say)
 
 
 def _may_fall_back(data_config: ConfigDict) -> bool:

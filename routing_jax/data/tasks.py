@@ -77,6 +77,17 @@ def superclass(images: LabelledImages) -> TaskArrays:
     )
 
 
+def all_classes(images: LabelledImages) -> TaskArrays:
+    """One task: tell all classes apart."""
+    return TaskArrays(
+        names=(f"{len(images.class_names)} classes",),
+        index=_every_image(images.labels[None]),
+        labels=images.labels[None].astype(np.int32),
+        sizes=np.array([images.labels.size], np.int32),
+        classes=np.array([len(images.class_names)], np.int32),
+    )
+
+
 def related_pairs(inputs: LabelledImages) -> TaskArrays:
     """One regression task per target over the same inputs; see `synthetic`."""
     labels = np.ascontiguousarray(inputs.targets.T)
@@ -125,6 +136,7 @@ IMAGES: dict[str, Callable[[LabelledImages], LabelledImages]] = {"rotated_copies
 
 TASKS: dict[str, Callable[[LabelledImages], TaskArrays]] = {
     "one_vs_rest": one_vs_rest,
+    "all_classes": all_classes,
     "superclass": superclass,
     "alphabet": superclass,
     "random_groups": superclass,

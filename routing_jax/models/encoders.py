@@ -1,4 +1,8 @@
-"""Encoders: uint8 images to representations, shared by all tasks."""
+"""Encoders: uint8 images to representations, shared by all tasks.
+
+Those of `STEMS` are the stems of isometric networks: they bring images to the resolution and width
+that all layers behind them keep.
+"""
 
 from collections.abc import Callable
 from functools import partial
@@ -8,6 +12,7 @@ import jax
 import jax.numpy as jnp
 
 from routing_jax.convolution import Conv3x3, halve
+from routing_jax.depthwise import space_to_depth
 
 
 class ConvEncoder(nn.Module):
@@ -67,6 +72,59 @@ class PixelEncoder(nn.Module):
         return unit_range(images, self.dtype)
 
 
+class StridedStem(nn.Module):
+    """A convolution whose stride is its side, batch normalisation, ReLU.
+
+    Squares that do not overlap are folded into channels, and the convolution is one product.
+    """
+
+    features: int
+    resolution: int
+    dtype: jnp.dtype = jnp.float32
+
+    @nn.compact
+    def __call__(self, images: jax.Array, *, train: bool) -> jax.Array:
+        """uint8 [B, side, side, channels] to `dtype` [B, resolution, resolution, features]."""
+        x = _folded(images, self.resolution, self.dtype)
+        x = nn.Dense(self.features, use_bias=False, dtype=self.dtype)(x)
+        x = nn.BatchNorm(use_running_average=not train, momentum=0.9, dtype=self.dtype)(x)
+        return nn.relu(x)
+
+
+class SpaceToDepthStem(nn.Module):
+    """Pixels folded into channels, a 1x1 convolution with bias, ReLU."""
+
+    features: int
+    resolution: int
+    dtype: jnp.dtype = jnp.float32
+
+    @nn.compact
+    def __call__(self, images: jax.Array, *, train: bool) -> jax.Array:
+        """As `StridedStem`; `train` changes nothing."""
+        del train
+        x = _folded(images, self.resolution, self.dtype)
+        return nn.relu(nn.Dense(self.features, dtype=self.dtype)(x))
+
+
+class PlainStem(nn.Module):
+    """A 3x3 convolution at the resolution of the images, batch normalisation, leaky ReLU."""
+
+    features: int
+    resolution: int
+    dtype: jnp.dtype = jnp.float32
+
+    @nn.compact
+    def __call__(self, images: jax.Array, *, train: bool) -> jax.Array:
+        """As `StridedStem`, for images whose side is `resolution`."""
+        x = Conv3x3(self.features, self.dtype)(unit_range(images, self.dtype))
+        x = nn.BatchNorm(use_running_average=not train, momentum=0.9, dtype=self.dtype)(x)
+        return nn.leaky_relu(x)
+
+
+def _folded(images: jax.Array, resolution: int, dtype: jnp.dtype) -> jax.Array:
+    return space_to_depth(unit_range(images, dtype), images.shape[1] // resolution)
+
+
 def unit_range(images: jax.Array, dtype: jnp.dtype) -> jax.Array:
     """uint8 0..255 to 0..1; black stays 0, as the zero padding of a convolution expects."""
     return images.astype(dtype) * jnp.asarray(1 / 255, dtype)
@@ -78,3 +136,9 @@ ENCODERS: dict[str, Callable[..., nn.Module]] = {
     "flatten": FlattenEncoder,
     "pixels": PixelEncoder,
 }
+STEMS: dict[str, Callable[..., nn.Module]] = {
+    "strided": StridedStem,
+    "space_to_depth": SpaceToDepthStem,
+    "plain": PlainStem,
+}
+"""Take a width and a resolution too."""

@@ -9,9 +9,12 @@ import jax.numpy as jnp
 from ml_collections import ConfigDict
 
 from routing_jax.blocks import BlockBank, ConvBlock, DenseBlock, ValidConvBlock
+from routing_jax.dispatch import TASKS
 from routing_jax.errors import UserError
+from routing_jax.isometric import InvertedResidual, OutputAdapter
+from routing_jax.models.compositional import CompositionalNetwork, RunningAverages
 from routing_jax.models.cross_stitch import CrossStitchNetwork
-from routing_jax.models.encoders import ENCODERS
+from routing_jax.models.encoders import ENCODERS, STEMS
 from routing_jax.models.gumbel_matrix import GumbelMatrixNetwork
 from routing_jax.models.joint_classifier import JointClassifierNetwork
 from routing_jax.models.network import MultiTaskNetwork
@@ -20,6 +23,7 @@ from routing_jax.models.soft_mixture import SoftMixtureNetwork
 from routing_jax.routers.allocation import Allocation, FixedAllocation
 from routing_jax.routers.factory import make_fixed_router, make_router
 from routing_jax.routers.fixed import Routes, blocks_of_depth, fixed_routes
+from routing_jax.routers.mixing import FixedMixing, Mixing, one_hot_table
 
 
 class DataShape(NamedTuple):
@@ -85,16 +89,15 @@ def make_model(
 
     Raises:
       UserError: PASS, a shared bank or a shared policy network was asked for and no layer's widths
-        allow it; or a table of routes, or a convolution, does not fit.
+        allow it; or a table of routes, a convolution, or a resolution does not fit.
     """
-    dtype = jnp.dtype(config.model.dtype)
-    encoder = ENCODERS[config.model.encoder](dtype=dtype)
-    if config.model.block == "conv":
-        encoder = encoder.clone(flatten=False)
+    encoder = _encoder(config.model, shape.image)
     layers = _layers(config.model, _encoded_shape(encoder, shape.image), shape.num_classes)
     head = None
     if config.model.head == "own":
-        block = _logits(config.model, layers[-1].outputs, shape.num_classes)
+        adapted = config.model.block == "inverted_residual"
+        inputs = OutputAdapter().widths[-1:] if adapted else layers[-1].outputs
+        block = _logits(config.model, inputs, shape.num_classes)
         head = BlockBank(block, shape.num_tasks)
     parts = _Parts(config, shape, encoder, layers, head, block_noise, seed)
     return MODELS[config.model.name](parts)
@@ -165,12 +168,50 @@ def _joint_classifier(parts: _Parts) -> JointClassifierNetwork:
     return JointClassifierNetwork(*_common(parts, blocks))
 
 
+def _compositional(parts: _Parts) -> CompositionalNetwork:
+    config, tasks = parts.config, parts.shape.num_tasks
+    router, blocks = _mixing(parts)
+    outputs = config.dispatch.apply == "mix_outputs"
+    of_depth, of_task = _STATISTICS[config.model.statistics]
+    places = (
+        parts.depth if of_depth else 1,
+        tasks if of_task else 1,
+        parts.num_blocks if outputs else 1,
+    )
+    averages = RunningAverages(parts.layers[0].block, places)
+    adapter = OutputAdapter(dtype=jnp.dtype(config.model.dtype))
+    common = _common(parts, blocks)
+    return CompositionalNetwork(*common, router, averages, adapter, tasks, outputs)
+
+
+def _mixing(parts: _Parts) -> tuple[Mixing | FixedMixing, Sequence[int]]:
+    """The mixing weights, and the templates at each depth."""
+    config, tasks = parts.config, parts.shape.num_tasks
+    if config.router.policy == "fixed":
+        routes = _fixed_routes(parts)
+        blocks = blocks_of_depth(routes)
+        return FixedMixing(one_hot_table(routes, max(blocks))), blocks
+    rows = 1 if config.router.agent == "single" else tasks
+    pure = config.dispatch.apply == "select"
+    blocks = [parts.num_blocks] * parts.depth
+    return Mixing(rows, parts.depth, parts.num_blocks, pure), blocks
+
+
+_STATISTICS = {
+    "shared": (False, False),
+    "per_depth": (True, False),
+    "per_depth_and_task": (True, True),
+}
+"""Whether a depth, and whether a task, has running averages of its own."""
+
+
 MODELS: dict[str, Callable[[_Parts], MultiTaskNetwork]] = {
     "routing_network": _routing_network,
     "cross_stitch": _cross_stitch,
     "soft_mixture": _soft_mixture,
     "gumbel_matrix": _gumbel_matrix,
     "joint_classifier": _joint_classifier,
+    "compositional": _compositional,
 }
 
 
@@ -187,6 +228,29 @@ def _common(parts: _Parts, num_blocks: Sequence[int]) -> tuple[object, ...]:
         for layer, count in zip(distinct, counts, strict=True)
     )
     return parts.encoder, banks, bank_of_depth, parts.head, parts.config.model.dropout
+
+
+def _encoder(model_config: ConfigDict, image: tuple[int, ...]) -> nn.Module:
+    """The encoder, for images of that shape."""
+    name, dtype = model_config.encoder, jnp.dtype(model_config.dtype)
+    if name in STEMS:
+        _require_resolution(model_config, image)
+        return STEMS[name](model_config.width, model_config.resolution, dtype=dtype)
+    encoder = ENCODERS[name](dtype=dtype)
+    return encoder.clone(flatten=False) if model_config.block == "conv" else encoder
+
+
+def _require_resolution(model_config: ConfigDict, image: tuple[int, ...]) -> None:
+    """Raises UserError where images cannot be brought to the resolution."""
+    resolution, (height, width) = model_config.resolution, image[:2]
+    sides = [side for side in range(1, height + 1) if height % side == 0]
+    sides = sides[-1:] if model_config.encoder == "plain" else sides
+    if height != width or resolution not in sides:
+        raise UserError(
+            f"model.resolution = {resolution} does not suit images of {height}x{width} and "
+            f"model.encoder = {model_config.encoder}: for square images of side {height} it is one "
+            f"of {', '.join(map(str, sides))}; data.image_size changes the images."
+        )
 
 
 def _encoded_shape(encoder: nn.Module, image: tuple[int, ...]) -> tuple[int, ...]:
@@ -221,6 +285,10 @@ def _hidden(model_config: ConfigDict, depth: int, inputs: tuple[int, ...]) -> nn
         return DenseBlock(width, dtype=dtype, flatten=len(inputs) > 1)
     if model_config.block == "conv":
         return ConvBlock(width, dtype)
+    if model_config.block == "inverted_residual":
+        across_tasks = not _STATISTICS[model_config.statistics][1]
+        over = TASKS if across_tasks else None
+        return InvertedResidual(width, dtype=dtype, normalised_over=over)
     side = 3 if depth else 5
     if min(inputs[:2]) < side:
         raise UserError(

@@ -4,13 +4,16 @@ from pathlib import Path
 from typing import Any
 
 from routing_jax.reporting.curve_figures import draw_learning_curves, draw_policy_entropy
+from routing_jax.reporting.mixing_figure import draw_mixing_entropy, draw_mixing_weights
 from routing_jax.reporting.routing_figure import draw_routing_map
 from routing_jax.reporting.routing_file import Routing
 from routing_jax.reporting.similarity_figure import draw_task_similarity
 
 
 def draw_all(results: dict[str, Any], routing: Routing, figures_dir: Path) -> list[Path]:
-    """Draws learning curves, routing map, policy entropy and, of switches, similarities as PNG.
+    """Draws learning curves, routing map and policy entropy as PNG, and what a system adds.
+
+    Of switches that is the similarity of tasks, of mixtures the weights and their entropy.
 
     Args:
         results: the contents of results.json.
@@ -28,4 +31,8 @@ def draw_all(results: dict[str, Any], routing: Routing, figures_dir: Path) -> li
     ]
     if results.get("allocation") is not None:
         figures.append(draw_task_similarity(results, routing, figures_dir))
+    if results.get("mixing_weights") is not None:
+        figures += [
+            draw(results, figures_dir) for draw in (draw_mixing_weights, draw_mixing_entropy)
+        ]
     return figures

@@ -17,7 +17,7 @@ import numpy as np
 
 from routing_jax.config import flatten
 from routing_jax.errors import UserError
-from routing_jax.reporting.results import over_seeds, read_results, write_results
+from routing_jax.reporting.results import PER_TASK, over_seeds, read_results, write_results
 from routing_jax.reporting.sweep_summary import SEED, read_sweep
 
 _ALIKE = ("experiment", "dataset", "tasks", "parameters", "versions", "device", "git_commit")
@@ -53,7 +53,7 @@ def merge(parts: Sequence[dict[str, Any]]) -> dict[str, Any]:
         "seeds": seeds,
         "test": {name: _joined_metric(parts, name) for name in first["test"]},
         "curve": [curve for part in parts for curve in part["curve"]],
-        **{name: _joined_routes(parts, name) for name in ("routing_map", "allocation")},
+        **{name: _joined_routes(parts, name) for name in PER_TASK},
         "seconds": {
             name: median(part["seconds"][name] for part in parts) for name in first["seconds"]
         },
@@ -91,7 +91,7 @@ def _read(path: Path, where: Sequence[str]) -> list[dict[str, Any]]:
 
 
 def _joined_routes(parts: Sequence[dict[str, Any]], name: str) -> list[Any] | None:
-    """The routes, or allocations, of all seeds; None where there are none."""
+    """The routes, allocations or mixing weights of all seeds; None where there are none."""
     if any(part.get(name) is None for part in parts):
         return None
     return [routes for part in parts for routes in part[name]]

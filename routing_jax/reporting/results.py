@@ -13,6 +13,8 @@ from routing_jax.files import write_json
 from routing_jax.reporting.provenance import git_commit, peak_memory_bytes, versions
 
 CurveEntry = Mapping[str, Any]
+PER_TASK = ("routing_map", "allocation", "mixing_weights")
+"""What a system says of each seed and task; None where it has no such thing."""
 
 
 @dataclass(frozen=True)
@@ -69,6 +71,8 @@ class RunRecord:
             blocks_used_per_depth [D] and the mean of each metric, as test_accuracy.
         routing_map: [S, T, D] greedy blocks, PASS = -1; None where routes are mixtures.
         allocation: bool [S, T, D, K], which blocks are on; None where blocks are not switched.
+        mixing_weights: [S, T, D, K], what tasks take of each block; None where blocks are not
+            mixed.
         seconds: where the time went.
         examples_per_second: training examples of all tasks and seeds, over `seconds.train`.
         parameters: trained numbers of one seed's network, its router included.
@@ -85,6 +89,7 @@ class RunRecord:
     curve: Sequence[Sequence[CurveEntry]]
     routing_map: np.ndarray | None
     allocation: np.ndarray | None
+    mixing_weights: np.ndarray | None
     seconds: SecondsRecord
     examples_per_second: float
     parameters: int
@@ -100,7 +105,6 @@ def build_results(record: RunRecord) -> dict[str, Any]:
         ValueError: an array does not have one entry per seed and task.
     """
     _check_shapes(record)
-    routing_map = record.routing_map
     return {
         "experiment": record.experiment,
         "dataset": asdict(record.dataset),
@@ -108,8 +112,9 @@ def build_results(record: RunRecord) -> dict[str, Any]:
         "seeds": list(record.seeds),
         "test": {name: over_seeds(np.asarray(values)) for name, values in record.test.items()},
         "curve": [[_plain_entry(entry) for entry in entries] for entries in record.curve],
-        "routing_map": None if routing_map is None else np.asarray(routing_map).tolist(),
+        "routing_map": _plain(record.routing_map),
         "allocation": _blocks_on(record.allocation),
+        "mixing_weights": _plain(record.mixing_weights),
         "seconds": asdict(record.seconds),
         "examples_per_second": record.examples_per_second,
         "parameters": record.parameters,
@@ -156,6 +161,10 @@ def over_seeds(values: np.ndarray) -> dict[str, Any]:
     }
 
 
+def _plain(array: np.ndarray | None) -> list[Any] | None:
+    return None if array is None else np.asarray(array).tolist()
+
+
 def _blocks_on(allocation: np.ndarray | None) -> list[Any] | None:
     """[seed][task][depth], the numbers of the blocks that are on."""
     if allocation is None:
@@ -173,7 +182,7 @@ def _plain_entry(entry: CurveEntry) -> dict[str, Any]:
 def _check_shapes(record: RunRecord) -> None:
     expected = (len(record.seeds), len(record.tasks))
     shapes = {f"test {name}": np.shape(values) for name, values in record.test.items()}
-    for name in ("routing_map", "allocation"):
+    for name in PER_TASK:
         if getattr(record, name) is not None:
             shapes[name] = np.shape(getattr(record, name))[:2]
     wrong = {name: shape for name, shape in shapes.items() if shape != expected}

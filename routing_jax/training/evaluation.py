@@ -14,7 +14,9 @@ from routing_jax.types import MultiTaskData, Params
 _IMAGES_AT_ONCE = 250
 """Images of one encoder pass, so that the peak of memory does not grow with the test set."""
 _EXAMPLES_AT_ONCE = 1000
-"""Examples of each task of one pass through the routed layers."""
+"""Examples of each task of one pass through the routed layers, at most."""
+_NUMBERS_AT_ONCE = 4_000_000
+"""Numbers that such a pass reads: maps are large, and a block may widen them some times over."""
 
 
 class Evaluation(NamedTuple):
@@ -93,17 +95,21 @@ def _answers(
             (weights * taken).sum(1),
         )
 
-    answers = jax.lax.map(answer, _chunks(data))
+    answers = jax.lax.map(answer, _chunks(data, math.prod(features.shape[1:])))
     predicted = jnp.moveaxis(answers.predicted, 0, 1).reshape(data.index.shape[0], -1)
     return _Answers(
         predicted[:, : data.index.shape[1]], answers.probabilities.sum(0), answers.taken.sum(0)
     )
 
 
-def _chunks(data: MultiTaskData) -> tuple[jax.Array, jax.Array]:
-    """Rows of images and whether they are examples, [chunks, T, m] each; zeros at the end."""
+def _chunks(data: MultiTaskData, numbers: int) -> tuple[jax.Array, jax.Array]:
+    """Rows of images and whether they are examples, [chunks, T, m] each; zeros at the end.
+
+    An example is so many `numbers` where the routed layers begin.
+    """
     tasks, examples = data.index.shape
-    chunks = math.ceil(examples / _EXAMPLES_AT_ONCE)
+    most = max(_NUMBERS_AT_ONCE // (tasks * numbers), 1)
+    chunks = math.ceil(examples / min(most, _EXAMPLES_AT_ONCE))
     size = math.ceil(examples / chunks)
     valid = jnp.arange(chunks * size)[None, :] < data.sizes[:, None]
     rows = jnp.pad(data.index, ((0, 0), (0, chunks * size - examples)))

@@ -51,6 +51,7 @@ def run_record(
         curve=[curve],
         routing_map=_routing_map(config, tasks.num_tasks, evaluation),
         allocation=_allocation(config, evaluation),
+        mixing_weights=_mixing_weights(config, evaluation),
         seconds=results.SecondsRecord(
             total=elapsed.total,
             compile=elapsed.compile,
@@ -69,12 +70,26 @@ def run_record(
 
 def _routing_map(config: ConfigDict, num_tasks: int, evaluation: Evaluation) -> np.ndarray | None:
     """Greedy blocks [1, T, D], PASS = -1; None where routes are mixtures."""
-    if config.model.name != "routing_network":
+    if not _takes_one_block(config):
         return None
     if not config.router.pass_action:
         return evaluation.greedy[None]
     num_blocks = config.model.num_blocks or num_tasks
     return np.where(evaluation.greedy == num_blocks, -1, evaluation.greedy)[None]
+
+
+def _takes_one_block(config: ConfigDict) -> bool:
+    """Whether one block serves a task at each depth."""
+    if config.model.name == "compositional":
+        return config.router.policy == "fixed" or config.dispatch.apply == "select"
+    return config.model.name == "routing_network"
+
+
+def _mixing_weights(config: ConfigDict, evaluation: Evaluation) -> np.ndarray | None:
+    """float32 [1, T, D, K]; None where blocks are not mixed."""
+    if config.model.name not in ("compositional", "soft_mixture"):
+        return None
+    return evaluation.routing[None]
 
 
 def _allocation(config: ConfigDict, evaluation: Evaluation) -> np.ndarray | None:

@@ -97,6 +97,17 @@ def test_the_first_tasks_with_no_more_padding_than_they_need(labelled):
     np.testing.assert_array_equal(first.classes, [1, 1])
 
 
+def test_all_classes_are_one_task(labelled):
+    arrays = tasks.all_classes(labelled([2, 0, 2], classes=4))
+    np.testing.assert_array_equal(arrays.index, [[0, 1, 2]])
+    np.testing.assert_array_equal(arrays.labels, [[2, 0, 2]])
+    assert (arrays.names, arrays.sizes.tolist(), arrays.classes.tolist()) == (
+        ("4 classes",),
+        [3],
+        [4],
+    )
+
+
 def test_related_pairs_are_one_task_for_each_target():
     targets = np.array([[0.5, -1.0], [2.0, 0.25], [0.0, 1.5]], np.float32)
     inputs = LabelledImages(
@@ -110,7 +121,7 @@ def test_related_pairs_are_one_task_for_each_target():
     np.testing.assert_array_equal(arrays.classes, [1, 1])
 
 
-@pytest.mark.parametrize("kind", ["one_vs_rest", "superclass"])
+@pytest.mark.parametrize("kind", ["one_vs_rest", "superclass", "all_classes"])
 def test_arrays_are_int32(labelled, kind):
     arrays = tasks.TASKS[kind](labelled([1, 0, 2], [0, 0, 1]))
     held = (arrays.index, arrays.labels, arrays.sizes, arrays.classes)

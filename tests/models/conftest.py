@@ -63,6 +63,8 @@ def build(model_config) -> Callable[..., Built]:
                 allowed = np.array(model.router.allowed, np.float32)
                 uniform = allowed / allowed.sum(-1, keepdims=True)
                 return np.broadcast_to(uniform, leaf.shape)
+            if name == "temperature":
+                return np.ones(leaf.shape, leaf.dtype)
             values = 0.5 * rng.normal(size=leaf.shape).astype(leaf.dtype)
             return np.abs(values) + 1 if name == "var" else values
 

@@ -1,12 +1,21 @@
 """Encoders: shapes, the order of halving, and batch statistics."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from routing_jax.config_fields import ENCODERS as OFFERED
-from routing_jax.models.encoders import ENCODERS, ConvEncoder, FlattenEncoder, unit_range
+from routing_jax.config_fields import STEMS as OFFERED_STEMS
+from routing_jax.models.encoders import (
+    ENCODERS,
+    STEMS,
+    ConvEncoder,
+    FlattenEncoder,
+    unit_range,
+)
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (6, 8, 8, 1), dtype=np.uint8)
 
@@ -107,9 +116,10 @@ def test_flattening_golden():
     assert out.dtype == jnp.float32
 
 
-@pytest.mark.parametrize("encoder", ENCODERS)
+@pytest.mark.parametrize("encoder", [*ENCODERS, *STEMS])
 def test_number_formats(encoder):
-    made = ENCODERS[encoder](dtype=jnp.bfloat16)
+    stem = partial(STEMS[encoder], 6, IMAGES.shape[1]) if encoder in STEMS else None
+    made = (stem or ENCODERS[encoder])(dtype=jnp.bfloat16)
     # Flax's batch normalisation promotes its statistics to float32 implicitly.
     with jax.numpy_dtype_promotion("standard"):
         out, variables = jax.eval_shape(
@@ -133,4 +143,5 @@ def test_vectors_are_taken_as_they_are():
 
 
 def test_the_configuration_offers_exactly_the_encoders_that_exist():
-    assert set(OFFERED) == set(ENCODERS)
+    assert set(OFFERED) == {*ENCODERS, *STEMS}
+    assert set(OFFERED_STEMS) == set(STEMS)

@@ -61,6 +61,7 @@ def make_run() -> Callable[..., tuple[RunRecord, Routing]]:
             curve=[_curve(seed, entropy[seed]) for seed in range(seeds)],
             routing_map=np.where(greedy == blocks, -1, greedy),
             allocation=None,
+            mixing_weights=None,
             seconds=SecondsRecord(
                 total=153.0, compile=12.0, first_step=20.5, train=130, per_step=0.13, save=0.4
             ),

@@ -7,7 +7,14 @@ import pytest
 from matplotlib import image
 from matplotlib.figure import Figure
 
-from routing_jax.reporting import curve_figures, figures, routing_figure, similarity_figure
+from routing_jax.reporting import (
+    curve_figures,
+    figures,
+    mixing_figure,
+    routing_figure,
+    similarity_figure,
+)
+from routing_jax.reporting.mixing_figure import entropy_share
 from routing_jax.reporting.results import build_results
 
 NAMES = ["learning_curves.png", "routing_map.png", "policy_entropy.png"]
@@ -22,9 +29,8 @@ def drawn(monkeypatch: pytest.MonkeyPatch) -> dict[str, Figure]:
         caught[path.name] = figure
         return path
 
-    monkeypatch.setattr(curve_figures, "save", catch)
-    monkeypatch.setattr(routing_figure, "save", catch)
-    monkeypatch.setattr(similarity_figure, "save", catch)
+    for module in (curve_figures, mixing_figure, routing_figure, similarity_figure):
+        monkeypatch.setattr(module, "save", catch)
     return caught
 
 
@@ -162,3 +168,37 @@ def test_tasks_that_share_blocks_stand_side_by_side(make_run, drawn, tmp_path):
     np.testing.assert_allclose(axes.images[0].get_array(), expected)
     # Two switches of a depth have at most 2 log 2 nats together.
     assert "2 log 2 = 1.39 nats" in " ".join(legend(drawn["policy_entropy.png"]))
+
+
+def test_mixing_weights_as_depth_by_block_with_the_path_of_the_largest(make_run, drawn, tmp_path):
+    record, routing = make_run(tasks=2, depth=3, blocks=2)
+    weights = np.array([[[[0.9, 0.1], [0.5, 0.5], [0.0, 1.0]], [[0.2, 0.8]] * 3]])
+    results = build_results(dataclasses.replace(record, routing_map=None, mixing_weights=weights))
+    names = [path.name for path in figures.draw_all(results, routing, tmp_path)]
+    assert names[-2:] == ["mixing_weights.png", "mixing_entropy.png"]
+    panels = drawn["mixing_weights.png"].axes[:2]
+    for task, axes in enumerate(panels):
+        np.testing.assert_array_equal(axes.images[0].get_array(), weights[0, task])
+        assert axes.get_title() == f"digit {task}"
+    assert panels[0].get_lines()[0].get_xdata().tolist() == [0, 0, 1]
+    assert panels[1].get_lines()[0].get_xdata().tolist() == [1, 1, 1]
+    shown = drawn["mixing_entropy.png"].axes[0].images[0].get_array()
+    # In bits, as there are two blocks: -0.9 log2 0.9 - 0.1 log2 0.1 = 0.4690, and 0.7219 for 0.2.
+    np.testing.assert_allclose(shown, [[0.4690, 1, 0], [0.7219] * 3], atol=1e-4)
+
+
+def test_entropies_are_means_over_seeds_and_weights_are_of_the_first(make_run, drawn, tmp_path):
+    record, routing = make_run(seeds=2, tasks=7, depth=1, blocks=2)
+    weights = np.stack([np.full((7, 1, 2), 0.5), np.tile([1.0, 0.0], (7, 1, 1))])
+    results = build_results(dataclasses.replace(record, mixing_weights=weights))
+    figures.draw_all(results, routing, tmp_path)
+    shown = drawn["mixing_entropy.png"].axes[0].images[0].get_array()
+    np.testing.assert_allclose(shown, np.full((7, 1), 0.5))
+    panels = [axes for axes in drawn["mixing_weights.png"].axes if axes.images]
+    assert len(panels) == 7
+    assert "seed 0 (first of 2)" in drawn["mixing_weights.png"].get_suptitle()
+    assert "mean of 2 seeds" in drawn["mixing_entropy.png"].get_suptitle()
+
+
+def test_a_single_block_has_no_entropy():
+    assert entropy_share(np.ones((2, 3, 1))).tolist() == [[0, 0, 0]] * 2

@@ -16,7 +16,7 @@ ROOT = Path(provenance.__file__).parents[2]
 CONTRACT = {
     *("experiment", "dataset", "tasks", "seeds", "test", "curve", "routing_map", "seconds"),
     *("examples_per_second", "parameters", "config", "command", "versions", "device"),
-    *("git_commit", "peak_memory_bytes", "allocation"),
+    *("git_commit", "peak_memory_bytes", "allocation", "mixing_weights"),
 }
 
 
@@ -69,6 +69,14 @@ def test_blocks_that_are_on_are_written_by_their_numbers(make_run):
     assert build_results(record)["allocation"] is None
     with pytest.raises(ValueError, match="allocation"):
         build_results(dataclasses.replace(record, allocation=on[:, :1]))
+
+
+def test_mixing_weights_are_written_as_they_are(make_run):
+    record, _ = make_run(tasks=2)
+    weights = np.array([[[[0.25, 0.75]], [[1.0, 0.0]]]])
+    results = build_results(dataclasses.replace(record, mixing_weights=weights))
+    assert results["mixing_weights"] == [[[[0.25, 0.75]], [[1.0, 0.0]]]]
+    assert build_results(record)["mixing_weights"] is None
 
 
 def test_routes_that_are_mixtures_are_null(make_run):

@@ -1,0 +1,105 @@
+"""What the blocks of a trained isometric network are worth: accuracy without one, swapped, twice.
+
+    python launch.py --config=experiments/compositional_mtl.py:baseline=independent_blocks \\
+        --workdir=runs/isometric
+    python -m benchmarks.block_edits runs/isometric [--epochs=1]
+
+Each edit is made on the trained network, see `routing_jax.models.block_edits`; then the edited one
+is evaluated, trained for some epochs with the settings of the run, and evaluated again. One JSON
+line for each edit, the first for no edit.
+"""
+
+import argparse
+import functools
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+from ml_collections import ConfigDict
+
+from benchmarks.timing import print_line
+from routing_jax import config as config_lib
+from routing_jax.data import loading
+from routing_jax.models.block_edits import (
+    Variables,
+    add_block,
+    num_depths,
+    remove_block,
+    reorder_blocks,
+)
+from routing_jax.training import loop
+from routing_jax.training.checkpointing import Checkpoints
+from routing_jax.training.run import make_run
+from routing_jax.training.step import variables_of
+from routing_jax.workdir import Workdir
+
+Measure = Callable[[Variables], dict[str, float]]
+
+
+def trained(workdir: Path) -> tuple[ConfigDict, loading.TaskSet, Variables]:
+    """Configuration, data and variables of a finished run."""
+    found = Workdir(workdir)
+    config = config_lib.from_values(json.loads(found.config_path.read_text()))
+    tasks = loading.load(config.data, say=lambda text: None)
+    checkpoints = Checkpoints(found.checkpoint_dir, dataset=tasks.name)
+    state = checkpoints.restore(loop.abstract_state(make_run(config, tasks))).state
+    return config, tasks, variables_of(state)
+
+
+def edits(depth: int) -> Iterator[tuple[str, Callable[[Variables], Variables]]]:
+    """Names and functions of all edits of a network of that depth."""
+    yield "as trained", lambda variables: variables
+    for i in range(depth):
+        yield f"without block {i}", functools.partial(remove_block, depth=i)
+    for i in range(depth - 1):
+        order = [*range(i), i + 1, i, *range(i + 2, depth)]
+        yield f"blocks {i} and {i + 1} swapped", functools.partial(reorder_blocks, order=order)
+    for i in range(depth):
+        yield f"block {i} twice", functools.partial(add_block, depth=i, copy_of=i)
+
+
+def measuring(config: ConfigDict, tasks: loading.TaskSet, *, epochs: int) -> Measure:
+    """A function from variables to accuracies before and after training; compiles once a depth."""
+    train, test = loop.to_device(tasks.train), loop.to_device(tasks.test)
+
+    @functools.cache
+    def of_depth(depth: int):
+        own = config.copy_and_resolve_references()
+        with own.unlocked():
+            own.model.depth = depth
+            own.training.epochs, own.training.steps = max(epochs, 1), None
+        run = make_run(own, tasks)
+        return run, jax.jit(run.program.segment)
+
+    def measure(variables: Variables) -> dict[str, float]:
+        run, segment = of_depth(num_depths(variables))
+        state = run.init(run.hyper, train)._replace(**variables)
+        accuracies, parts = {}, {"before": 0} | ({"after": run.schedule.total} if epochs else {})
+        for name, steps in parts.items():
+            state, report = segment(
+                state, run.hyper, train, test, jnp.int32(steps), jnp.asarray(True)
+            )
+            accuracies[name] = float(report.evaluation.metrics["accuracy"].mean())
+        return accuracies
+
+    return measure
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Measures and prints JSON lines."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("workdir", type=Path, help="of a finished run")
+    parser.add_argument("--epochs", type=int, default=1, help="of training after an edit")
+    chosen = parser.parse_args(arguments)
+    config, tasks, variables = trained(chosen.workdir)
+    measure = measuring(config, tasks, epochs=chosen.epochs)
+    settings = {"experiment": config.experiment, "data": tasks.name, "epochs": chosen.epochs}
+    settings |= {"depth": num_depths(variables), "seed": config.training.seed}
+    for name, edit in edits(num_depths(variables)):
+        print_line("block_edits", name, settings, {"accuracy": measure(edit(variables))})
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,96 @@
+"""Compositional models: tasks that share a bank of residual blocks, each in an order of its own.
+
+Purpose: can a network of depth 8 made of 2 blocks, which each task mixes in its own way at each
+depth, do what 8 independent blocks do? Twenty tasks are the superclasses of CIFAR-100 (CIFAR-MTL);
+four are digit sets: MNIST, MNIST turned by 90 degrees, USPS, scikit-learn's embedded digits.
+
+Paper: Zhmoginov, Bashkirova, Sandler, "Compositional Models: Multi-Task Learning and Knowledge
+Transfer with Modular Networks", 2021. Block, end and sizes of size=paper are those of a co-author's
+code; none of the paper's numbers is known to us, so baselines of our own stand beside it.
+
+Command: python launch.py --config=experiments/compositional_mtl.py
+    Digits:
+    python launch.py --config=experiments/compositional_mtl.py:data=digits
+    A baseline (independent_blocks: a block for each depth, which all tasks share, four times the
+    parameters; shared_trunk: one mixture for all tasks; own_blocks: blocks of its own for each task
+    and depth):
+    python launch.py --config=experiments/compositional_mtl.py:baseline=independent_blocks
+    Another way to apply the bank (mix_outputs, select), or towards a pure order while it trains:
+    python launch.py --config=experiments/compositional_mtl.py:apply=select
+    python launch.py --config=experiments/compositional_mtl.py:order=pure
+    The size of the paper, for an accelerator:
+    python launch.py --config=experiments/compositional_mtl.py:size=paper
+
+Expected: not measured yet. Aimed at: within 1 point of independent_blocks, or above it.
+
+Minutes: not measured yet.
+"""
+
+import ml_collections
+
+from routing_jax.config import base_config
+from routing_jax.experiment import choose
+from routing_jax.presets import COMPOSITIONAL, GIVEN_BLOCKS
+
+_DATA = {
+    "cifar": {},
+    "digits": {
+        "data.name": "digit_domains",
+        "data.image_size": 16,
+        "data.augment": "none",
+        "training.epochs": None,
+        "training.steps": 2000,
+    },
+}
+_BASELINES = {
+    "none": {},
+    "independent_blocks": GIVEN_BLOCKS | {"router.routes": "shared"},
+    "shared_trunk": {"router.agent": "single"},
+    "own_blocks": GIVEN_BLOCKS | {"router.routes": "own"},
+}
+_APPLICATIONS = {
+    name: {"dispatch.apply": name} for name in ("mix_parameters", "mix_outputs", "select")
+}
+_ORDERS = {
+    "mixed": {},
+    "pure": {
+        "router.temperature": 1.0,
+        "router.temperature_end": 0.05,
+        "router.exploration_schedule": "geometric",
+    },
+}
+_SIZES = {
+    "cpu": {},
+    "paper": {
+        "model.resolution": 16,
+        "model.width": 40,
+        "model.depth": 16,
+        "model.num_blocks": 4,
+        "training.examples_per_task": 32,
+    },
+}
+_CHOICES = {
+    "data": _DATA,
+    "baseline": _BASELINES,
+    "apply": _APPLICATIONS,
+    "order": _ORDERS,
+    "size": _SIZES,
+}
+
+
+def get_config(arg: str = "") -> ml_collections.ConfigDict:
+    """The configuration; `arg` is a list of choices, such as "data=digits,baseline=shared_trunk".
+
+    Raises:
+        ValueError: There is no such choice.
+    """
+    config = base_config()
+    config.experiment = "compositional_mtl"
+    config.data.name = "cifar100"
+    config.data.tasks = "superclass"
+    config.update_from_flattened_dict(COMPOSITIONAL)
+    config.training.examples_per_task = 16
+    config.training.eval_every = 250
+    config.training.checkpoint_every = 500
+    choose(config, arg, _CHOICES)
+    return config

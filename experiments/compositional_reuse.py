@@ -1,0 +1,48 @@
+"""Reuse of blocks: the same four blocks invoked 4, 8 or 16 times, at equal parameters.
+
+Purpose: does a network of one parameter budget become more accurate as it invokes its blocks more
+often? One task, the hundred classes of CIFAR-100; the depths differ in nothing but how often they
+run the four templates of one bank, and in their mixing weights, four numbers a depth.
+
+Paper: Zhmoginov, Bashkirova, Sandler, "Compositional Models: Multi-Task Learning and Knowledge
+Transfer with Modular Networks", 2021, whose abstract says that ImageNet accuracy rises without more
+parameters; by how much is not known to us.
+
+Command: python launch.py --config=experiments/compositional_reuse.py:depth=4
+    python launch.py --config=experiments/compositional_reuse.py:depth=16
+    With a block of its own for each depth, so that parameters grow too, add a choice:
+    python launch.py --config=experiments/compositional_reuse.py:baseline=independent_blocks
+
+Expected: not measured yet.
+
+Minutes: not measured yet.
+"""
+
+import ml_collections
+
+from routing_jax.config import base_config
+from routing_jax.experiment import choose
+from routing_jax.presets import COMPOSITIONAL, GIVEN_BLOCKS
+
+_BASELINES = {"none": {}, "independent_blocks": GIVEN_BLOCKS | {"router.routes": "shared"}}
+_DEPTHS = {str(depth): {"model.depth": depth} for depth in (4, 8, 16)}
+_CHOICES = {"depth": _DEPTHS, "baseline": _BASELINES}
+
+
+def get_config(arg: str = "") -> ml_collections.ConfigDict:
+    """The configuration; `arg` is a list of choices, such as "depth=16".
+
+    Raises:
+        ValueError: There is no such choice.
+    """
+    config = base_config()
+    config.experiment = "compositional_reuse"
+    config.data.name = "cifar100"
+    config.data.tasks = "all_classes"
+    config.update_from_flattened_dict(COMPOSITIONAL)
+    config.model.num_blocks = 4
+    config.training.examples_per_task = 128
+    config.training.eval_every = 390
+    config.training.checkpoint_every = 780
+    choose(config, arg, _CHOICES)
+    return config

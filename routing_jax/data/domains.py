@@ -1,0 +1,60 @@
+"""Several image sets over the same classes as one set: each is a superclass, and becomes a task."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+
+import numpy as np
+
+from routing_jax.data.labelled_images import LabelledImages
+from routing_jax.data.resizing import downsized, enlarged
+from routing_jax.data.sources import SPLITS, embedded_digits
+
+Splits = dict[str, LabelledImages]
+PREPARED_DIGITS = ("mnist", "usps")
+"""The prepared sets that `digit_domains` joins."""
+
+
+def digit_domains(read: Callable[[str], Splits], *, side: int) -> Splits:
+    """Digits of four sources, ink bright: MNIST, MNIST turned by 90 degrees, USPS, the embedded.
+
+    Args:
+      read: reads a prepared set of `PREPARED_DIGITS`, its images scaled to `side`.
+      side: of all images, in pixels.
+    """
+    sets = {name: read(name) for name in PREPARED_DIGITS}
+    scaled = enlarged if side > 8 else downsized
+    domains = {
+        "mnist": sets["mnist"],
+        "mnist rotated": {split: _turned(images) for split, images in sets["mnist"].items()},
+        "usps": sets["usps"],
+        "digits": {
+            split: replace(images, images=scaled(images.images, side))
+            for split, images in embedded_digits().items()
+        },
+    }
+    return {split: _joined(domains, split) for split in SPLITS}
+
+
+def _turned(images: LabelledImages) -> LabelledImages:
+    return replace(images, images=np.rot90(images.images, axes=(1, 2)))
+
+
+def _joined(domains: Mapping[str, Splits], split: str) -> LabelledImages:
+    """One split of all domains; the classes of each are its own."""
+    parts = [domain[split] for domain in domains.values()]
+    classes = [len(part.class_names) for part in parts]
+    first = np.cumsum([0, *classes[:-1]], dtype=np.int32)
+    return LabelledImages(
+        name="digit_domains",
+        images=np.concatenate([part.images for part in parts]),
+        labels=np.concatenate(
+            [part.labels + start for part, start in zip(parts, first, strict=True)]
+        ),
+        class_names=tuple(
+            f"{name} {label}"
+            for name, part in zip(domains, parts, strict=True)
+            for label in part.class_names
+        ),
+        superclass_of_class=np.repeat(np.arange(len(parts), dtype=np.int32), classes),
+        superclass_names=tuple(domains),
+    )

@@ -1,0 +1,72 @@
+"""Digits of four sources as one set: their images, classes and tasks."""
+
+import numpy as np
+import pytest
+
+from routing_jax.data import domains, loading, tasks
+from routing_jax.data.labelled_images import LabelledImages
+from routing_jax.errors import UserError
+
+NAMES = ("mnist", "mnist rotated", "usps", "digits")
+
+
+def made_up(name):
+    """Two images of a prepared set; the left half of each is ink."""
+    images = np.zeros((2, 16, 16, 1), np.uint8)
+    images[:, :, :8] = 200 if name == "mnist" else 100
+    digits = tuple(str(digit) for digit in range(10))
+    split = LabelledImages(name, images, np.array([3, 9], np.int32), digits)
+    return {"train": split, "test": split.subset(np.array([1]))}
+
+
+def test_each_source_is_a_superclass_with_the_same_classes():
+    joined = domains.digit_domains(made_up, side=16)
+    train = joined["train"]
+    assert train.images.shape == (2 + 2 + 2 + 1437, 16, 16, 1)
+    assert train.labels[:6].tolist() == [3, 9, 13, 19, 23, 29]
+    assert train.superclass_names == NAMES
+    assert (train.class_names[13], len(train.class_names)) == ("mnist rotated 3", 40)
+    arrays = tasks.superclass(joined["test"])
+    assert arrays.names == NAMES
+    assert arrays.sizes.tolist() == [1, 1, 1, 360]
+    assert arrays.labels[:3, 0].tolist() == [9, 9, 9]
+    assert arrays.classes.tolist() == [10] * 4
+    assert {array.dtype for array in (train.labels, arrays.labels, arrays.index)} == {
+        np.dtype(np.int32)
+    }
+
+
+def test_rotated_images_are_turned_and_small_ones_enlarged():
+    images = domains.digit_domains(made_up, side=16)["train"].images
+    # A quarter turn to the left: ink on the left comes to the bottom.
+    assert (images[2, 8:] == 200).all() and (images[2, :8] == 0).all()
+    np.testing.assert_array_equal(np.rot90(images[0, ..., 0]), images[2, ..., 0])
+    digits = images[6:]
+    assert digits.dtype == np.uint8
+    # Ink is bright: there is little of it, and none in the corners.
+    assert digits.mean() < 100 and np.median(digits[:, :2, :2]) == 0
+
+
+def test_a_missing_source_is_named(data_config, tmp_path, monkeypatch):
+    monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path / "nothing"))
+    config = data_config(name="digit_domains", tasks="superclass", image_size=16)
+    with pytest.raises(UserError, match="^The data set mnist is not prepared in any of: "):
+        loading.load(config, say=print)
+
+
+@pytest.mark.real_data("mnist", "usps")
+def test_the_real_domains(data_config, real_data_dir, real_cache_dir):
+    config = data_config(
+        name="digit_domains", tasks="superclass", image_size=16, cache_dir=str(real_cache_dir)
+    )
+    config.dir = str(real_data_dir)
+    found = loading.load(config, say=lambda text: None)
+    assert found.task_names == NAMES
+    assert found.train.sizes.tolist() == [60_000, 60_000, 7_291, 1_437]
+    assert found.test.sizes.tolist() == [10_000, 10_000, 2_007, 360]
+    assert (found.num_classes, found.image_shape) == (10, (16, 16, 1))
+    for task, size in enumerate(found.train.sizes):
+        images = found.train.images[found.train.index[task, :size]]
+        edge = np.concatenate([images[:, 0].ravel(), images[:, :, 0].ravel()])
+        # Ink is bright in all of them: the background, at the edge, is dark.
+        assert np.median(edge) == 0 and images[:, 4:12, 4:12].mean() > 60

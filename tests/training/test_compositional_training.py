@@ -1,0 +1,65 @@
+"""The training of networks whose blocks are mixed from templates."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from routing_jax.training import loop
+from routing_jax.training.run import make_run
+
+COMPOSITIONAL = {
+    "data__num_tasks": 3,
+    "model__name": "compositional",
+    "model__encoder": "strided",
+    "model__block": "inverted_residual",
+    "model__bank": "shared",
+    "model__head": "own",
+    "model__num_blocks": 2,
+    "model__width": 8,
+    "model__resolution": 4,
+    "router__learning_rate": 0.5,
+    "router__optimizer": "adam",
+    "router__temperature": 1.0,
+    "router__temperature_end": 0.1,
+    "router__exploration_schedule": "geometric",
+    "optimizer__name": "adam",
+    "optimizer__learning_rate": 0.01,
+}
+
+
+@pytest.fixture(scope="module")
+def trained(tiny_config):
+    """The state at the start, and state and report after the twelve steps of a small run."""
+    from routing_jax.data import loading
+
+    config = tiny_config(**COMPOSITIONAL)
+    tasks = loading.load(config.data, say=lambda _: None)
+    run = make_run(config, tasks)
+    train, test = loop.to_device(tasks.train), loop.to_device(tasks.test)
+    # Adam of optax promotes types inside.
+    with jax.numpy_dtype_promotion("standard"):
+        start = jax.jit(run.program.init)(run.hyper, train)
+        state, report = jax.jit(run.program.segment)(
+            start, run.hyper, train, test, jnp.int32(12), jnp.asarray(True)
+        )
+    return start, state, report
+
+
+def test_templates_mixing_weights_averages_and_heads_learn(trained):
+    start, state, report = trained
+    moved = jax.tree.map(lambda a, b: bool((a != b).any()), start.params, state.params)
+    assert all(jax.tree.leaves(moved))
+    moved = jax.tree.map(lambda a, b: bool((a != b).any()), start.batch_stats, state.batch_stats)
+    assert all(jax.tree.leaves(moved))
+    assert np.isfinite(report.train_loss)
+
+
+def test_evaluation_mixes_at_the_temperature_of_the_last_step(trained):
+    _, state, report = trained
+    temperature = 0.1 ** (11 / 12)  # eleven steps stand before the twelfth
+    np.testing.assert_allclose(state.batch_stats["router"]["temperature"], temperature, rtol=1e-5)
+    weights = jax.nn.softmax(state.params["router"]["logits"] / temperature)
+    np.testing.assert_allclose(report.evaluation.routing, weights, rtol=1e-4, atol=1e-6)
+    assert report.policy_entropy.shape == (2,)
+    np.testing.assert_array_equal(report.evaluation.greedy, weights.argmax(-1))

@@ -49,7 +49,8 @@ def training_steps(
     router = model.learned_router
     optimizer = make_optimizer(config, router, hyperparams(config), total_steps=1)
     key, exploration = jax.random.key(0), Exploration()
-    variables = model.init({"params": key, "router": key}, images, exploration=exploration)
+    keys = {"params": key, "router": key}
+    variables = jax.jit(model.init)(keys, images, exploration=exploration)
 
     def loss_of(params: Params, stats: Params, step_key: jax.Array):
         routed, updated = model.apply(

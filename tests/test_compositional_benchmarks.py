@@ -11,6 +11,7 @@ from benchmarks import block_edits, compositional_cost, timing
 from routing_jax.models.factory import DataShape
 
 
+@pytest.mark.slow
 @jax.numpy_dtype_promotion("standard")  # Adam of optax promotes types inside
 def test_the_sides_of_a_step_run(monkeypatch, capsys):
     experiment = compositional_cost.experiment

@@ -66,11 +66,13 @@ def num_depths(variables: Variables) -> int:
     banks = _banks(params)
     if len(banks) > 1:
         return len(banks)
-    if "router" not in params:
-        raise ValueError(
-            "the blocks of this network stand in the order that router.routes gives: change that"
-        )
-    return params["router"]["logits"].shape[1]
+    if "router" in params:
+        return params["router"]["logits"].shape[1]
+    if jax.tree.leaves(params[banks[0]])[0].shape[0] == 1:  # the only block, wherever it stands
+        return jax.tree.leaves(variables["batch_stats"]["averages"])[0].shape[0]
+    raise ValueError(
+        "the blocks of this network stand in the order that router.routes gives: change that"
+    )
 
 
 def _require_depth(variables: Variables, depth: int) -> None:

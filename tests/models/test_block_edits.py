@@ -126,8 +126,10 @@ def test_given_orders_are_changed_where_they_are_given(build):
         num_depths(built.variables)
 
 
-def test_the_last_block_stays(build):
-    variables = build(SHAPE, **TEMPLATES).variables
+@KINDS
+def test_the_last_block_stays(build, kind):
+    variables = build(SHAPE, **kind).variables
     one = remove_block(remove_block(variables, 0), 0)
+    assert num_depths(one) == 1
     with pytest.raises(ValueError, match="^a network needs at least one block$"):
         remove_block(one, 0)

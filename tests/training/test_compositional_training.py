@@ -13,7 +13,7 @@ COMPOSITIONAL = {
     "model__name": "compositional",
     "model__encoder": "strided",
     "model__block": "inverted_residual",
-    "model__bank": "shared",
+    "model__depth": 1,
     "model__head": "own",
     "model__num_blocks": 2,
     "model__width": 8,
@@ -61,5 +61,5 @@ def test_evaluation_mixes_at_the_temperature_of_the_last_step(trained):
     np.testing.assert_allclose(state.batch_stats["router"]["temperature"], temperature, rtol=1e-5)
     weights = jax.nn.softmax(state.params["router"]["logits"] / temperature)
     np.testing.assert_allclose(report.evaluation.routing, weights, rtol=1e-4, atol=1e-6)
-    assert report.policy_entropy.shape == (2,)
+    assert report.policy_entropy.shape == (1,)
     np.testing.assert_array_equal(report.evaluation.greedy, weights.argmax(-1))

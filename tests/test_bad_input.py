@@ -309,7 +309,17 @@ WRONG_INPUTS = {
     ),
     "unknown mode": (
         [CONFIG, "--mode=trian"],
-        "--mode=trian: value should be one of <train|evaluate>",
+        "--mode=trian: value should be one of <train|evaluate|report>",
+    ),
+    "report on what": (
+        ["--mode=report"],
+        "--mode=report needs --workdir: the directories of runs and sweeps, with commas between "
+        "them.",
+    ),
+    "report over nothing": (
+        ["--mode=report", "--workdir=runs/none"],
+        "there is nothing to report:\n"
+        "  --workdir=runs/none does not exist; name the directory of a run or sweep",
     ),
     "evaluate what": (
         ["--mode=evaluate"],

@@ -1,7 +1,7 @@
 // Tasks flowing through blocks, depth by depth.
 
 const LEAST_FLOW = 0.02;
-const LEAST_SHOWN = 0.8; // of the flow of all tasks, when flows below the least are left out
+const LEAST_SHOWN = 0.6; // of the flow of all tasks, when flows below the least are left out
 const MOST_LINKS = 500;
 
 // Links [{ depth, from, to, task, value }]: from a task to its blocks at the first depth, then
@@ -27,23 +27,24 @@ function taskFlows({ tasks, depths, actions, at }) {
 const totalFlow = (links) => links.reduce((total, { value }) => total + value, 0);
 const withoutFaint = (links) => links.filter(({ value }) => value >= LEAST_FLOW);
 
-// The links to draw: of each task by itself, or of all together where those would be too many or
-// too faint to be seen.
+// The links to draw: of each task by itself, or of all together behind the first depth where those
+// would be too many or too faint to be seen.
 function linksToDraw(links) {
   const single = withoutFaint(links);
   if (single.length <= MOST_LINKS && totalFlow(single) >= LEAST_SHOWN * totalFlow(links)) return single;
   return withoutFaint(summedOverTasks(links));
 }
 
+// At the first depth a link is of one task in any case.
 function summedOverTasks(links) {
   const sums = new Map();
-  for (const link of links) {
+  for (const link of links.filter(({ depth }) => depth > 0)) {
     const key = `${link.depth} ${link.from} ${link.to}`;
     const sum = sums.get(key) ?? { ...link, task: null, value: 0 };
     sum.value += link.value;
     sums.set(key, sum);
   }
-  return [...sums.values()];
+  return [...links.filter(({ depth }) => depth === 0), ...sums.values()];
 }
 
 function faint(colour) {
@@ -88,7 +89,7 @@ function flowFigure(entry, snapshot, step, colours) {
   };
   const node = {
     label: labels, pad: 10, thickness: 14, line: { width: 0 },
-    color: labels.map((_, i) => (i < snapshot.tasks ? colour(together ? null : i) : "#666666")),
+    color: labels.map((_, i) => (i < snapshot.tasks ? colour(i) : "#666666")),
     hovertemplate: "%{label}: %{value:.2f} tasks<extra></extra>",
   };
   const heads = ["task", ...Array.from({ length: snapshot.depths }, (_, depth) => `depth ${depth + 1}`)];
@@ -102,7 +103,7 @@ function flowFigure(entry, snapshot, step, colours) {
     })),
   };
   const note = together
-    ? "All tasks together: one by one their flows are too many or too faint."
+    ? "Behind depth 1 all tasks are drawn together: one by one their flows are too many or too faint."
     : `One colour for each task; they come again after ${colours.length}.`;
   return { data: [{ type: "sankey", link, node }], layout, note: `${note} Flows below ${LEAST_FLOW} of a task are left out.` };
 }

@@ -4,6 +4,7 @@ import base64
 import gzip
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,13 +13,11 @@ from routing_jax.errors import UserError
 from routing_jax.reporting.overlap import shared_depths
 from routing_jax.reporting.page.figures import shown
 from routing_jax.reporting.page.lines import Line
-from routing_jax.reporting.routing_file import Routing, read_routing
+from routing_jax.reporting.routing_file import MOST_SNAPSHOTS, Routing, read_routing
 from routing_jax.reporting.similarity import alike_side_by_side, task_similarity
 
 MOST_BYTES = 2_000_000
 """Of all routing on a page, packed."""
-_SNAPSHOTS = (40, 20, 10, 5, 2, 1)
-"""How many snapshots are kept of each network, fewer where they are too many bytes."""
 _LEVELS = 255
 
 
@@ -65,17 +64,18 @@ def pack_routes(
     Returns:
         An entry for each line whose routing can be read, and (label, what is wrong) of the others.
     """
-    found, problems = [], []
+    found, problems, files = [], [], {}
     for line in lines:
         try:
-            found.append((line, _read(line)))
+            found.append((line, _read(line, files)))
         except UserError as error:
             problems.append((line.label, str(error)))
-    for snapshots in _SNAPSHOTS:
+    snapshots = MOST_SNAPSHOTS
+    packed = [_pack(line, routings, snapshots) for line, routings in found]
+    while (size := sum(map(_bytes, packed))) > most_bytes and snapshots > 1:
+        snapshots = max(1, int(0.95 * snapshots * most_bytes / size))
         packed = [_pack(line, routings, snapshots) for line, routings in found]
-        if sum(_bytes(entry) for entry in packed) <= most_bytes:
-            break
-    if snapshots < max((len(r.steps) for _, routings in found for r in routings), default=0):
+    if snapshots < max((len(one.steps) for _, seeds in found for one in seeds), default=0):
         problems.append(("routing maps", f"at most {snapshots} snapshots each fit on this page"))
     return packed, problems
 
@@ -94,11 +94,13 @@ def similarity(patterns: np.ndarray, kind: str) -> np.ndarray:
     return task_similarity(patterns >= 0.5 if kind == "switches" else patterns)
 
 
-def _read(line: Line) -> list[Routing]:
-    """The routing of each seed."""
+def _read(line: Line, files: dict[Path, Routing]) -> list[Routing]:
+    """The routing of each seed; `files` holds what was read before: cells of a sweep share one."""
     routings = []
     for source in line.sources:
-        whole = read_routing(source.path)
+        if source.path not in files:
+            files[source.path] = read_routing(source.path)
+        whole = files[source.path]
         try:
             one = whole.probabilities[source.row]
             fits = one.shape[:2] == (len(whole.steps), len(whole.tasks)) and one.ndim == 4
@@ -154,7 +156,7 @@ def _pack_array(values: np.ndarray) -> dict[str, Any]:
 
 def packed_bytes(content: bytes) -> str:
     """Bytes as the page's scripts unpack them: gzip in base 64; equal input, equal output."""
-    return base64.b64encode(gzip.compress(content, mtime=0)).decode("ascii")
+    return base64.b64encode(gzip.compress(content, 6, mtime=0)).decode("ascii")
 
 
 def _bytes(entry: Mapping[str, Any]) -> int:

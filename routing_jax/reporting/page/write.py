@@ -8,6 +8,7 @@ from typing import Any
 
 import jinja2
 from markupsafe import Markup
+from rich.console import Console
 
 import routing_jax
 from routing_jax.errors import UserError
@@ -35,8 +36,8 @@ def write_report(request: Request) -> int:
     Raises:
         UserError: there is nothing to show, or the page cannot be written or would be too large.
     """
-    found = collect(request.workdirs)
-    text, problems = make_page(found)
+    with Console().status("making the report"):
+        text, problems = make_page(collect(request.workdirs))
     size = len(text.encode("utf-8"))
     if size > MOST_BYTES:
         raise UserError(

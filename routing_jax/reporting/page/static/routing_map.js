@@ -59,6 +59,9 @@ function mapFigure(entry, snapshot, step) {
   const actions = actionNames(entry, snapshot.actions);
   const columns = Math.max(1, Math.min(4, titles.length, Math.floor(60 / actions.length)));
   const lines = Math.ceil(titles.length / columns);
+  const every = columns * actions.length > 48 ? 2 : 1; // names that would run into each other
+  const last = actions.length - 1;
+  const ticks = [...actions.keys()].filter((i) => (last - i) % every === 0);
   const panel = Math.max(140, 19 * names.length);
   const layout = {
     title: { text: `${entry.kind.title} after ${step.toLocaleString("en")} steps` },
@@ -76,7 +79,7 @@ function mapFigure(entry, snapshot, step) {
     const bottom = 1 - (line + 1) / lines + (line + 1 < lines ? 0.5 * 75 / layout.height : 0);
     layout[`xaxis${suffix}`] = {
       domain: [left, (column + 1) / columns], anchor: `y${suffix}`, title: { text: entry.action, standoff: 4, font: SMALL },
-      tickvals: actions.map((_, action) => action), ticktext: actions, tickangle: 0, tickfont: { size: 10 }, zeroline: false, showgrid: false,
+      tickvals: ticks, ticktext: ticks.map((action) => actions[action]), tickangle: 0, tickfont: { size: 10 }, zeroline: false, showgrid: false,
     };
     layout[`yaxis${suffix}`] = {
       domain: [bottom, top], anchor: `x${suffix}`, autorange: "reversed", automargin: true, zeroline: false, showgrid: false,

@@ -12,7 +12,7 @@ import pytest
 from routing_jax.config import base_config, flatten
 from routing_jax.files import write_json
 from routing_jax.reporting.page.collect import collect
-from routing_jax.reporting.page.write import make_page
+from routing_jax.reporting.page.make import make_page
 from routing_jax.reporting.results import build_results, write_results
 from routing_jax.reporting.routing_file import write_routing
 

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from routing_jax.reporting.page.collect import collect
-from routing_jax.reporting.page.write import make_page
+from routing_jax.reporting.page.make import make_page
 
 BROWSERS = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome")
 NASTY = "<img src=x onerror=hacked()> & <b>bold</b>"

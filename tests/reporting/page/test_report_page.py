@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from routing_jax.errors import UserError
 from routing_jax.files import write_json
 from routing_jax.reporting.page import write
 from routing_jax.reporting.page.request import Request
@@ -168,9 +169,7 @@ def test_the_page_stands_alone_and_is_small(make_workdir, make_report):
 def test_a_page_that_would_be_too_large_says_so(make_workdir, tmp_path, monkeypatch):
     monkeypatch.setattr(write, "MOST_BYTES", 1_000_000)
     request = Request((make_workdir("a"),), tmp_path / "page.html")
-    with pytest.raises(
-        write.UserError, match=r"^the report would have \d\.\d MB, more than 1: name"
-    ):
+    with pytest.raises(UserError, match=r"^the report would have \d\.\d MB, more than 1: name"):
         write.write_report(request)
     assert not request.output.exists()
 
@@ -181,7 +180,7 @@ def test_equal_runs_give_equal_pages(make_workdir, make_report):
 
 
 def test_writing_a_page_imports_no_jax():
-    code = "import sys, routing_jax.reporting.page.write; print('jax' in sys.modules)"
+    code = "import sys, routing_jax.reporting.page.make; print('jax' in sys.modules)"
     run = [sys.executable, "-c", code]
     assert subprocess.run(run, cwd=ROOT, capture_output=True, text=True).stdout == "False\n"
 

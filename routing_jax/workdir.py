@@ -15,6 +15,7 @@ import ml_collections
 from routing_jax import config as config_lib
 from routing_jax import files, lock
 from routing_jax.errors import ConfigError, UserError
+from routing_jax.training.manifest import newest_version, told_version
 
 # A run may be resumed or evaluated with other values of these.
 FIELDS_WITHOUT_EFFECT = ("data.dir", "data.cache_dir", "training.checkpoint_every")
@@ -154,9 +155,9 @@ class Workdir:
                 f"--workdir={self.path} holds no run: there is no {self.config_path}."
             ) from None
         except (OSError, UnicodeDecodeError, json.JSONDecodeError, ConfigError) as error:
-            raise UserError(
-                f"{self.config_path} cannot be read: {_reason(error)}\n{_WAY_OUT}"
-            ) from error
+            saved_by = told_version(newest_version(self.checkpoint_dir))
+            told = "".join(f"\n{line}" for line in (saved_by, _WAY_OUT) if line)
+            raise UserError(f"{self.config_path} cannot be read: {_reason(error)}{told}") from error
 
     @contextlib.contextmanager
     def _told(self) -> Iterator[None]:

@@ -16,8 +16,14 @@ import jax
 import numpy as np
 import orbax.checkpoint as ocp
 
+from routing_jax import __version__
 from routing_jax.errors import RunError, UserError
-from routing_jax.training.manifest import DamagedError, read_manifest, write_manifest
+from routing_jax.training.manifest import (
+    DamagedError,
+    read_manifest,
+    told_version,
+    write_manifest,
+)
 from routing_jax.training.pace import Elapsed
 from routing_jax.training.state import TrainState
 
@@ -161,6 +167,7 @@ class Checkpoints:
             checkpointer.save(folder / "state", args=ocp.args.StandardSave(state))
         content = {
             "dataset": self._dataset,
+            "version": __version__,
             "elapsed": elapsed._asdict(),
             "arrays": _shapes(state),
         }
@@ -201,10 +208,14 @@ class Checkpoints:
                 f"\n  {name}: {saved.get(name, 'nothing')} there, {now.get(name, 'nothing')} now"
                 for name in differing
             ]
+            remedy = (
+                "Use the program and the configuration it was trained with, choose another "
+                "--workdir, or start again with --overwrite."
+            )
+            told = [line for line in (told_version(content.get("version")), remedy) if line]
             raise UserError(
                 f"The checkpoint of step {step:,} in {self._directory} is of another network:"
-                f"{''.join(lines)}\nUse the program and the configuration it was trained with, "
-                "choose another --workdir, or start again with --overwrite."
+                f"{''.join(lines)}\n{' '.join(told)}"
             )
 
     def _last(self) -> str:

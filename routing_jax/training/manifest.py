@@ -9,6 +9,7 @@ import zlib
 from pathlib import Path
 from typing import Any
 
+from routing_jax import __version__
 from routing_jax.files import to_json
 
 _NAME = "manifest.json"
@@ -51,6 +52,27 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     for name, (size, checksum) in manifest["files"].items():
         _compare(name, size, checksum, found.get(name))
     return manifest["content"]
+
+
+def newest_version(directory: Path) -> str | None:
+    """The version of the program that saved the newest of some checkpoints; None if not known.
+
+    Args:
+      directory: of the checkpoints; need not exist.
+    """
+    steps = (int(path.name) for path in directory.glob("*") if path.name.isdecimal())
+    newest = directory / str(max(steps, default="")) / _NAME
+    try:
+        return json.loads(newest.read_bytes().partition(b"\n")[2])["content"].get("version")
+    except (OSError, ValueError, KeyError):
+        return None
+
+
+def told_version(then: str | None) -> str:
+    """Says that another version of the program saved something; "" for this one or none."""
+    if then in (None, __version__):
+        return ""
+    return f"It was saved by routing_jax {then}, and this is routing_jax {__version__}."
 
 
 def _compare(name: str, size: int, checksum: str, found: tuple[int, str] | None) -> None:

@@ -107,6 +107,7 @@ class ApproximatorPolicy(nn.Module):
       hidden: hidden units.
       shared: one network for all depths, which sees the depth as one-hot; else one per depth.
       task_input: whether the task is seen too, as one-hot.
+      strategy: of `dispatch.select` for the networks.
     """
 
     num_agents: int
@@ -116,6 +117,7 @@ class ApproximatorPolicy(nn.Module):
     hidden: int = 64
     shared: bool = False
     task_input: bool = False
+    strategy: str = "auto"
 
     looks_at_input = True
 
@@ -140,7 +142,9 @@ class ApproximatorPolicy(nn.Module):
         """
         bank = self.banks[0 if self.shared else depth]
         seen = self._see(depth, x, tasks)
-        return dispatch.select(bank.apply_block, bank(seen[0]), seen, agents)
+        return dispatch.select(
+            bank.apply_block, bank(seen[0]), seen, agents, strategy=self.strategy
+        )
 
     def _see(self, depth: int, x: jax.Array, tasks: jax.Array | None) -> jax.Array:
         """The network's input, [T, n, F']."""

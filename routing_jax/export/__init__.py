@@ -1,0 +1,1 @@
+"""Networks of single tasks, and without unused blocks, cut out of trained ones."""

@@ -1,4 +1,4 @@
-"""Trains or evaluates one experiment: python launch.py --config=experiments/mnist_mtl.py
+"""Trains, evaluates or exports one experiment: python launch.py --config=experiments/mnist_mtl.py
 
 `--mode=report` makes a page of what several have written. `--help` lists the flags and every field
 of the configuration.
@@ -23,7 +23,7 @@ def main(argv: Sequence[str]) -> int:
     """Runs the command line; returns the exit status.
 
     0 is done, or stopped by SIGTERM and saved; 1 a run that failed; 2 something to mend in the
-    input; 130 stopped by Ctrl-C. An evaluation that SIGTERM stops ends with 143.
+    input; 130 stopped by Ctrl-C. An evaluation or export that SIGTERM stops ends with 143.
     """
     if cli.wants_help(argv):
         print(cli.help_text(argv[0]))
@@ -45,6 +45,10 @@ def main(argv: Sequence[str]) -> int:
                 os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
             with command.settled_workdir():
                 # Only now: it imports JAX, which takes longer than any answer above.
+                if command.mode == "export":
+                    from routing_jax.export.run import run
+
+                    return run(command)
                 if command.sweep is None:
                     from routing_jax.training.run import run
                 else:

@@ -22,7 +22,7 @@ from routing_jax.sweep.plan import make_cells
 from routing_jax.sweep.request import Slurm, Sweep, require_slurm
 from routing_jax.workdir import Workdir
 
-MODES = ("train", "evaluate", "report")
+MODES = ("train", "evaluate", "export", "report")
 HELP_FLAGS = ("--help", "-help", "-h")
 
 _OVERRIDE = re.compile(r"--?(?:no)?config\.(?P<field>[^=]+)")
@@ -34,11 +34,12 @@ class Command:
 
     Attributes:
         launch: The program and its experiment, as the command names them.
-        mode: "train" or "evaluate".
+        mode: One of `MODES`.
         config: The resolved and validated configuration, locked.
         workdir: Where the run is or will be.
         overwrite: Whether an earlier run in the work directory makes way.
         sweep: The grid to train; None for a single run.
+        task: Which task's network to export: its number, or "all".
     """
 
     launch: tuple[str, ...]
@@ -47,17 +48,18 @@ class Command:
     workdir: Workdir
     overwrite: bool
     sweep: Sweep | None = None
+    task: str = "all"
 
     @contextlib.contextmanager
     def settled_workdir(self) -> Iterator[None]:
-        """Claims the work directory for training, or checks that it holds the run to evaluate.
+        """Claims the work directory for training, or checks that it holds the run that is read.
 
-        During the block no other process trains there; one may be training while this evaluates.
+        During the block no other process trains there; one may be training while this reads.
 
         Raises:
             UserError: The directory cannot be used; nothing in it was changed.
         """
-        if self.mode == "evaluate":
+        if self.mode != "train":
             self.workdir.verify(self.config)
             yield
             return
@@ -73,7 +75,7 @@ def parse(argv: Sequence[str]) -> Command | page.Request:
         argv: Program name and arguments, as in `sys.argv`.
 
     Returns:
-        What to train or evaluate; the page to write where a report is asked for.
+        What to train, evaluate or export; the page to write where a report is asked for.
 
     Raises:
         UserError: Anything about the arguments or the configuration is wrong.
@@ -85,7 +87,7 @@ def parse(argv: Sequence[str]) -> Command | page.Request:
     source = settings.config
     if source is not None:
         config = experiment.load_config(source, _experiments_dir(argv[0]))
-    elif settings.mode == "evaluate" and workdir is not None:
+    elif settings.mode != "train" and workdir is not None:
         config = workdir.read_config()
     else:
         raise UserError(_missing_config(settings.mode, _experiments_dir(argv[0])))
@@ -102,6 +104,7 @@ def parse(argv: Sequence[str]) -> Command | page.Request:
         workdir,
         settings.overwrite,
         _read_sweep(settings, config, given),
+        settings.task or "all",
     )
 
 
@@ -145,6 +148,9 @@ def _settings_flags() -> flags.FlagValues:
     )
     flags.DEFINE_boolean(
         "overwrite", False, "remove an earlier run from the directory first", flag_values=values
+    )
+    flags.DEFINE_string(
+        "task", None, "task to export, by its number from 0; or all (default)", flag_values=values
     )
     _define_sweep_flags(values)
     # Flags may follow anything they do not know, in any order.
@@ -198,9 +204,20 @@ def _parse_settings(argv: Sequence[str]) -> tuple[flags.FlagValues, list[str]]:
         raise UserError(_sentence(error)) from error
     if settings.mode != "report" and settings.output is not None:
         raise UserError("--output is the page of --mode=report; a run writes to its --workdir.")
-    if settings.mode == "evaluate" and settings.overwrite:
-        raise UserError("--overwrite would remove the run that --mode=evaluate is to evaluate.")
+    mode = settings.mode
+    if mode in ("evaluate", "export") and settings.overwrite:
+        raise UserError(f"--overwrite would remove the run that --mode={mode} is to {mode}.")
+    _check_task(settings)
     return settings, rest
+
+
+def _check_task(settings: flags.FlagValues) -> None:
+    """Raises UserError if --task makes no sense; whether there is such a task the data say."""
+    task = settings.task
+    if task is not None and settings.mode != "export":
+        raise UserError(f"--task={task} is for --mode=export.")
+    if task is not None and task != "all" and not re.fullmatch("[0-9]+", task):
+        raise UserError(f"--task={task}: name a task by its number, counted from 0, or all.")
 
 
 def _read_sweep(
@@ -218,6 +235,11 @@ def _read_sweep(
         if named:
             raise UserError(f"{named[0]} needs a grid: name its axes with --sweep=FIELD=VALUES.")
         return None
+    if settings.mode == "export":
+        raise UserError(
+            "--mode=export takes a single run, and this is a sweep: train the cell by itself, with "
+            "the command that --sweep_print shows."
+        )
     if settings.mode != "train":
         _require_no_training(settings, named)
     if len(named) > 1:
@@ -321,8 +343,8 @@ def _unknown_flag(name: str, known: Sequence[str]) -> str:
 
 
 def _missing_config(mode: str, experiments: Path) -> str:
-    if mode == "evaluate":
-        return "--mode=evaluate needs the --workdir of a run, or the --config it was trained with."
+    if mode != "train":
+        return f"--mode={mode} needs the --workdir of a run, or the --config it was trained with."
     return f"--config is missing; {experiment.offer(experiments)}"
 
 

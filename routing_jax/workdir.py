@@ -92,6 +92,11 @@ class Workdir:
         return self.path / "sweep.txt"
 
     @property
+    def export_dir(self) -> Path:
+        """A folder for each network that was exported."""
+        return self.path / "export"
+
+    @property
     def lock_path(self) -> Path:
         """There while a process trains; holds its number."""
         return self.path / ".lock"
@@ -205,6 +210,7 @@ class Workdir:
             self.jobs_dir,
             self.sweep_path,
             self.sweep_table_path,
+            self.export_dir,
         ]
 
     def _remove_leftovers(self) -> None:

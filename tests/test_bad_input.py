@@ -309,7 +309,7 @@ WRONG_INPUTS = {
     ),
     "unknown mode": (
         [CONFIG, "--mode=trian"],
-        "--mode=trian: value should be one of <train|evaluate|report>",
+        "--mode=trian: value should be one of <train|evaluate|export|report>",
     ),
     "report on what": (
         ["--mode=report"],
@@ -320,6 +320,24 @@ WRONG_INPUTS = {
         ["--mode=report", "--workdir=runs/none"],
         "there is nothing to report:\n"
         "  --workdir=runs/none does not exist; name the directory of a run or sweep",
+    ),
+    "export what": (
+        ["--mode=export"],
+        "--mode=export needs the --workdir of a run, or the --config it was trained with.",
+    ),
+    "export over itself": (
+        ["--mode=export", CONFIG, "--overwrite"],
+        "--overwrite would remove the run that --mode=export is to export.",
+    ),
+    "export a sweep": (
+        ["--mode=export", CONFIG, "--sweep=rho=0,1"],
+        "--mode=export takes a single run, and this is a sweep: train the cell by itself, with the "
+        "command that --sweep_print shows.",
+    ),
+    "task of what": ([CONFIG, "--task=3"], "--task=3 is for --mode=export."),
+    "task by name": (
+        ["--mode=export", CONFIG, "--task=three"],
+        "--task=three: name a task by its number, counted from 0, or all.",
     ),
     "evaluate what": (
         ["--mode=evaluate"],

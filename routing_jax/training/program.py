@@ -73,7 +73,7 @@ class Program:
     def init(self, hyper: Hyperparams, train: MultiTaskData) -> TrainState:
         """The state before the first step."""
         keys = make_keys(hyper.seed)
-        model = self._model(hyper)
+        model = self.model(hyper)
         shared = self.config.data.share_images
         first = draw_batch(train, key=keys.data, step=jnp.int32(0), examples=1, shared=shared)
         exploration = exploration_at(
@@ -107,7 +107,7 @@ class Program:
 
         How a run is cut into segments changes neither its parameters nor its curves.
         """
-        model = self._model(hyper)
+        model = self.model(hyper)
         optimizer = self._optimizer(model, hyper)
 
         def one_step(_: jax.Array, before: TrainState) -> TrainState:
@@ -138,7 +138,7 @@ class Program:
     def evaluate(self, state: TrainState, hyper: Hyperparams, test: MultiTaskData) -> Evaluation:
         """Evaluates the model of `state` on `test`."""
         return evaluate(
-            self._model(hyper),
+            self.model(hyper),
             variables_of(state),
             test,
             num_classes=self.shape.num_classes,
@@ -179,7 +179,8 @@ class Program:
             evaluation=evaluation,
         )
 
-    def _model(self, hyper: Hyperparams) -> MultiTaskNetwork:
+    def model(self, hyper: Hyperparams) -> MultiTaskNetwork:
+        """The network that is trained."""
         return make_model(self.config, self.shape, block_noise=hyper.block_noise, seed=hyper.seed)
 
     def _optimizer(

@@ -4,21 +4,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from small_compositional import SMALL_COMPOSITIONAL
 
 from routing_jax.models.block_edits import add_block, num_depths, remove_block, reorder_blocks
 from routing_jax.models.factory import DataShape
 
 SHAPE = DataShape(num_tasks=2, num_classes=2, image=(4, 4, 1))
-TEMPLATES = {
-    "model__name": "compositional",
-    "model__encoder": "strided",
-    "model__block": "inverted_residual",
-    "model__bank": "shared",
-    "model__head": "own",
-    "model__num_blocks": 2,
+TEMPLATES = SMALL_COMPOSITIONAL | {
     "model__depth": 3,
-    "model__width": 4,
-    "model__resolution": 2,
     "model__statistics": "per_depth_and_task",
 }
 INDEPENDENT = TEMPLATES | {

@@ -6,23 +6,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from small_compositional import SMALL_COMPOSITIONAL
 
 from routing_jax.errors import UserError
 from routing_jax.models.factory import DataShape, make_model
 from routing_jax.types import Exploration
 
 SHAPE = DataShape(num_tasks=3, num_classes=2, image=(4, 4, 1))
-SMALL = {
-    "model__name": "compositional",
-    "model__encoder": "strided",
-    "model__block": "inverted_residual",
-    "model__bank": "shared",
-    "model__head": "own",
-    "model__num_blocks": 2,
-    "model__depth": 2,
-    "model__width": 4,
-    "model__resolution": 2,
-}
+SMALL = SMALL_COMPOSITIONAL
 GIVEN = SMALL | {"router__policy": "fixed", "model__num_blocks": None}
 X = jnp.asarray(np.random.default_rng(0).normal(size=(3, 5, 2, 2, 4)), jnp.float32)
 TRAIN = Exploration(temperature=jnp.ones(()))

@@ -1,22 +1,28 @@
 """The training of networks whose blocks are mixed from templates."""
 
+from pathlib import Path
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from small_compositional import SMALL_COMPOSITIONAL
 
+from routing_jax.data import loading
+from routing_jax.experiment import load_config
+from routing_jax.models.factory import DataShape
 from routing_jax.training import loop
+from routing_jax.training.program import Program
 from routing_jax.training.run import make_run
+from routing_jax.training.state import hyperparams
+from routing_jax.types import MultiTaskData
 
-COMPOSITIONAL = {
+EXPERIMENTS = Path(__file__).parents[2] / "experiments"
+
+COMPOSITIONAL = SMALL_COMPOSITIONAL | {
     "data__num_tasks": 3,
-    "model__name": "compositional",
-    "model__encoder": "strided",
-    "model__block": "inverted_residual",
+    "model__bank": "per_depth",
     "model__depth": 1,
-    "model__head": "own",
-    "model__num_blocks": 2,
-    "model__width": 8,
     "model__resolution": 4,
     "router__learning_rate": 0.5,
     "router__optimizer": "adam",
@@ -31,8 +37,6 @@ COMPOSITIONAL = {
 @pytest.fixture(scope="module")
 def trained(tiny_config):
     """The state at the start, and state and report after the twelve steps of a small run."""
-    from routing_jax.data import loading
-
     config = tiny_config(**COMPOSITIONAL)
     tasks = loading.load(config.data, say=lambda _: None)
     run = make_run(config, tasks)
@@ -63,3 +67,26 @@ def test_evaluation_mixes_at_the_temperature_of_the_last_step(trained):
     np.testing.assert_allclose(report.evaluation.routing, weights, rtol=1e-4, atol=1e-6)
     assert report.policy_entropy.shape == (1,)
     np.testing.assert_array_equal(report.evaluation.greedy, weights.argmax(-1))
+
+
+@pytest.mark.slow
+@jax.numpy_dtype_promotion("standard")
+def test_two_steps_at_the_size_of_the_paper():
+    config = load_config(f"{EXPERIMENTS / 'compositional_mtl.py'}:size=paper", EXPERIMENTS)
+    config.training.examples_per_task, config.data.augment = 2, "none"
+    rng = np.random.default_rng(0)
+    data = MultiTaskData(
+        jnp.asarray(rng.integers(0, 256, (8, 32, 32, 3)), jnp.uint8),
+        jnp.arange(8, dtype=jnp.int32).reshape(2, 4),
+        jnp.asarray(rng.integers(0, 5, (2, 4)), jnp.int32),
+        jnp.full(2, 4, jnp.int32),
+    )
+    program, hyper = Program(config, DataShape(2, 5, (32, 32, 3)), 2), hyperparams(config)
+    state = jax.jit(program.init)(hyper, data)
+    state, report = jax.jit(program.segment)(
+        state, hyper, data, data, jnp.int32(2), jnp.asarray(True)
+    )
+    assert int(state.step) == 2 and bool(report.finite) and int(report.bad_step) == 0
+    assert report.evaluation.routing.shape == (2, 16, 4)
+    averages = state.batch_stats["averages"]["averages"]["BatchNorm_1"]["mean"]
+    assert averages.shape == (16, 1, 1, 240)

@@ -11,32 +11,48 @@ from typing import Literal
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from flax.linen.dtypes import promote_dtype
 
 Method = Literal["auto", "slices", "native"]
 Padding = Literal["same", "valid"]
 
 
 def conv(
-    x: jax.Array, kernel: jax.Array, *, padding: Padding = "same", method: Method = "auto"
+    x: jax.Array,
+    kernel: jax.Array,
+    *,
+    stride: int = 1,
+    padding: Padding = "same",
+    method: Method = "auto",
 ) -> jax.Array:
-    """Convolution with stride 1.
+    """Convolution.
 
     Args:
       x: [B, height, width, channels].
       kernel: [rows, columns, channels, features], both sides odd.
+      stride: of rows and of columns.
       padding: "same" (zeros around the map keep its resolution) or "valid" (none).
       method: "slices" (matrix product of shifted slices), "native" (the backend's convolution), or
         "auto": slices on CPU, native elsewhere.
 
     Returns:
-      [B, height, width, features], with "valid" smaller by the kernel's sides minus 1.
+      [B, height, width, features], with "valid" smaller by the kernel's sides minus 1, and with a
+      stride divided by it, rounded up.
     """
     if method == "auto":
         method = "slices" if jax.default_backend() == "cpu" else "native"
     if method == "native":
         return jax.lax.conv_general_dilated(
-            x, kernel, (1, 1), padding.upper(), dimension_numbers=("NHWC", "HWIO", "NHWC")
+            x,
+            kernel,
+            (stride, stride),
+            padding.upper(),
+            dimension_numbers=("NHWC", "HWIO", "NHWC"),
         )
+    if stride > 1:
+        for axis in (1, 2):
+            x, kernel = _fold(x, kernel, axis=axis, stride=stride, padding=padding)
+        padding = "valid"
     rows, columns = kernel.shape[:2]
     around = (rows // 2, columns // 2) if padding == "same" else (0, 0)
     return _by_slices(x, kernel, around)
@@ -82,6 +98,55 @@ def _patches(x: jax.Array, sides: tuple[int, int], around: tuple[int, int]) -> j
     return jnp.concatenate(shifted, axis=-1)
 
 
+def same_padding(length: int, *, side: int, stride: int) -> tuple[int, int]:
+    """Zeros in front of an axis, and its length afterwards, with "same" padding.
+
+    Args:
+      length: of the axis.
+      side: of the window along it.
+      stride: of the window.
+    """
+    outputs = -(-length // stride)
+    return max((outputs - 1) * stride + side - length, 0) // 2, outputs
+
+
+def _fold(
+    x: jax.Array, kernel: jax.Array, *, axis: int, stride: int, padding: Padding
+) -> tuple[jax.Array, jax.Array]:
+    """Makes a stride along one axis of `x` into channels: what is left is stride 1, and "valid".
+
+    Neighbours that a step of the kernel jumps over together stand side by side as channels, and the
+    kernel is filled up with zeros to whole steps.
+    """
+    side, length = kernel.shape[axis - 1], x.shape[axis]
+    before, outputs = 0, (length - side) // stride + 1
+    if padding == "same":
+        before, outputs = same_padding(length, side=side, stride=stride)
+    if side == 1:
+        return jax.lax.slice_in_dim(x, 0, None, stride, axis), kernel
+    steps = -(-side // stride)
+    after = (outputs - 1 + steps) * stride - length - before
+    x = _pad(x, axis, before, after)
+    kernel = _pad(kernel, axis - 1, 0, steps * stride - side)
+    return _into_channels(x, axis, stride, 3), _into_channels(kernel, axis - 1, stride, 2)
+
+
+def _pad(x: jax.Array, axis: int, before: int, after: int) -> jax.Array:
+    """Zeros around one axis; a negative number crops it."""
+    around = [(before, after, 0) if i == axis else (0, 0, 0) for i in range(x.ndim)]
+    return jax.lax.pad(x, jnp.zeros((), x.dtype), around)
+
+
+def _into_channels(x: jax.Array, axis: int, stride: int, channels: int) -> jax.Array:
+    """Cuts an axis into pieces of length `stride`, which join the axis of the channels."""
+    shape = list(x.shape)
+    shape[axis : axis + 1] = [shape[axis] // stride, stride]
+    x = jnp.moveaxis(x.reshape(shape), axis + 1, channels)
+    merged = list(x.shape)
+    merged[channels : channels + 2] = [merged[channels] * merged[channels + 1]]
+    return x.reshape(merged)
+
+
 def halve(x: jax.Array) -> jax.Array:
     """2x2 max-pooling with stride 2; an odd last row or column is cropped.
 
@@ -106,6 +171,24 @@ def _windows(x: jax.Array) -> jax.Array:
     batch, height, width, channels = x.shape
     rows, columns = height // 2, width // 2
     return x[:, : 2 * rows, : 2 * columns].reshape(batch, rows, 2, columns, 2, channels)
+
+
+class Conv(nn.Module):
+    """Convolution with bias and "same" padding, started as Glorot and Bengio do; see `conv`."""
+
+    features: int
+    sides: tuple[int, int]
+    """Rows and columns of the kernel, both odd."""
+    stride: int = 1
+    dtype: jnp.dtype = jnp.float32
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        shape = (*self.sides, x.shape[-1], self.features)
+        kernel = self.param("kernel", nn.initializers.glorot_uniform(), shape)
+        bias = self.param("bias", nn.initializers.zeros, (self.features,))
+        x, kernel, bias = promote_dtype(x, kernel, bias, dtype=self.dtype)
+        return conv(x, kernel, stride=self.stride) + bias[None, None, None]
 
 
 class Conv3x3(nn.Module):

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import strategies as st
 
-from routing_jax.convolution import Conv3x3, conv, halve, halve_by_mean
+from routing_jax.convolution import Conv, Conv3x3, conv, halve, halve_by_mean
 
 SHAPES = st.tuples(*(st.integers(1, 5) for _ in range(5)))  # B, height, width, channels, features
 METHODS = [functools.partial(conv, method=method) for method in ("slices", "native")]
@@ -66,6 +66,28 @@ def test_kernels_of_any_odd_sides_equal_the_native_convolution(sides, padding):
     assert_close(slices, native)
 
 
+def test_a_stride_golden():
+    # Six columns, kernel 1, 10, 100 with stride 2; "same" puts the odd zero behind:
+    # 1 + 20 + 300, 3 + 40 + 500, 5 + 60 + 0.
+    image = jnp.arange(1.0, 7.0).reshape(1, 1, 6, 1)
+    kernel = jnp.array([1.0, 10.0, 100.0]).reshape(1, 3, 1, 1)
+    for method in METHODS:
+        found = method(image, kernel, stride=2).reshape(-1)
+        np.testing.assert_array_equal(found, [321, 543, 65])
+
+
+@pytest.mark.parametrize("padding", ["same", "valid"])
+@pytest.mark.parametrize(
+    ("sides", "size"),
+    [((3, 3), (8, 7)), ((5, 5), (9, 9)), ((7, 7), (7, 8)), ((7, 1), (9, 8)), ((1, 1), (5, 6))],
+)
+def test_strides_equal_the_native_convolution(sides, size, padding):
+    x, kernel = normal(0, 2, *size, 3), normal(1, *sides, 3, 2)
+    methods = [functools.partial(method, padding=padding, stride=2) for method in METHODS]
+    slices, native = values_and_gradients(methods, x, kernel)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=5e-5), slices, native)
+
+
 def test_slices_equal_the_native_convolution_under_vmap_over_kernels():
     x, kernels = normal(0, 2, 6, 5, 3), normal(1, 4, 3, 3, 3, 2)
     all_kernels = [jax.vmap(method, (None, 0)) for method in METHODS]
@@ -113,6 +135,14 @@ def test_the_layer_is_a_convolution_without_bias():
     np.testing.assert_allclose(
         Conv3x3(4).apply(variables, x), flax_layer.apply(variables, x), atol=1e-5
     )
+
+
+def test_the_layer_with_bias_is_the_one_of_flax():
+    x = normal(0, 2, 6, 5, 3)
+    variables = {"params": {"kernel": normal(1, 1, 7, 3, 4), "bias": normal(2, 4)}}
+    flax_layer = nn.Conv(4, (1, 7), strides=2)
+    found = Conv(4, (1, 7), stride=2).apply(variables, x)
+    np.testing.assert_allclose(found, flax_layer.apply(variables, x), atol=2e-5)
 
 
 def test_the_layer_starts_with_the_spread_of_he():

@@ -11,17 +11,21 @@ ragged     examples sorted by action, and one ragged product; for blocks that of
 auto       one of these, by `choose_strategy`.
 ========== ===================================================================================
 
-`grouped` and `ragged` move rows straight from one depth's order to the next one's.
+`grouped` and `ragged` move rows straight from one depth's order to the next one's. Where a bank has
+unlike blocks, in groups, `gather` takes one task after the other, each through its block alone.
 """
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
-from routing_jax import slots
-from routing_jax.grouped import ApplyBlock, apply_to_slots
+from routing_jax import block_groups, slots
+from routing_jax.block_groups import ApplyBlock, Bank, Blocks
+from routing_jax.grouped import apply_to_slots
 from routing_jax.types import Params
 
 Tree = Any
@@ -37,19 +41,21 @@ TASKS = "tasks"
 class Stage(NamedTuple):
     """One routed layer."""
 
-    apply_block: ApplyBlock
-    """The function of one block."""
-    bank: Callable[[jax.Array], Params]
+    apply_block: Blocks
+    """The function of one block, or the groups of a bank of unlike blocks."""
+    bank: Callable[[jax.Array], Bank]
     """Rows [rows, ...] to the stacked parameters, each leaf [K, ...]; only shape and type count."""
     may_pass: bool = False
     """The action K, PASS, may occur; the layer then keeps the shape of its input."""
     apply_ragged: ApplyRagged | None = None
     """All blocks on sorted rows, where the block can do that."""
+    finish: Callable[[jax.Array], jax.Array] | None = None
+    """What stands behind the blocks and is the same for all examples: rows to rows of any shape."""
 
 
 def select(
-    apply_block: ApplyBlock,
-    bank: Params,
+    apply_block: Blocks,
+    bank: Bank,
     x: jax.Array,
     actions: jax.Array,
     *,
@@ -60,8 +66,8 @@ def select(
     """Sends each example through its chosen block.
 
     Args:
-      apply_block: the function of one block.
-      bank: stacked parameters, each leaf [K, ...].
+      apply_block: the function of one block, or the groups of a bank of unlike blocks.
+      bank: stacked parameters, each leaf [K, ...], or those of each group.
       x: [T, n, ...].
       actions: int32 [T, n], one per example, or [T], one per task; the action K is PASS.
       strategy: see the top of this file.
@@ -101,7 +107,7 @@ def route(
         strategy = choose_strategy(
             jax.default_backend(),
             per_task=per_task,
-            num_blocks=_num_blocks(stages[0].bank(rows)),
+            num_blocks=_num_blocks(stages[0], rows),
             can_be_ragged=all(stage.apply_ragged for stage in stages),
         )
     _require_possible(strategy, stages, actions)
@@ -153,23 +159,36 @@ def _gather(stages: Sequence[Stage], x: jax.Array, actions: jax.Array) -> jax.Ar
     """x [T, n, ...], actions [T, D]: the weights of each task's block, and a batched product."""
     for depth, stage in enumerate(stages):
         bank, action = stage.bank(x[0]), actions[:, depth]
-        if _num_blocks(bank) == 1:  # one product for all tasks, and no copies of its weights
-            out = _apply_one(stage.apply_block, _take_blocks(bank, 0), x)
-        else:
-            out = jax.vmap(stage.apply_block)(_take_blocks(bank, action), x)
-        x = _keep_passed(out, x, action, bank) if stage.may_pass else out
+        out = _through_own(stage.apply_block, bank, x, action)
+        count = block_groups.num_blocks(stage.apply_block, bank)
+        x = _keep_passed(out, x, action, count) if stage.may_pass else out
+        x = x if stage.finish is None else _on_rows(stage.finish, x)
     return x
+
+
+def _through_own(blocks: Blocks, bank: Bank, x: jax.Array, action: jax.Array) -> jax.Array:
+    """x [T, n, ...] through the block of each task, action [T]."""
+    groups = block_groups.groups_of(blocks, bank)
+    if len(groups) > 1:
+        return jax.lax.map(lambda task: block_groups.apply_one(blocks, bank, *task), (action, x))
+    group, params = groups[0]
+    if group.size == 1:  # one product for all tasks, and no copies of its weights
+        return _on_rows(partial(group.apply_block, block_groups.take(params, 0)), x)
+    return jax.vmap(group.apply_block)(_take_blocks(params, action), x)
 
 
 def _dense(stages: Sequence[Stage], x: jax.Array, actions: jax.Array) -> jax.Array:
     """x [B, ...], actions [B, D]: all K blocks on all examples, and a masked sum over blocks."""
     for depth, stage in enumerate(stages):
         bank, action = stage.bank(x), actions[:, depth]
-        everything = jax.vmap(stage.apply_block, (0, None))(bank, x)
-        mask = jnp.arange(_num_blocks(bank))[:, None] == action[None, :]
+        groups = block_groups.groups_of(stage.apply_block, bank)
+        parts = [block_groups.apply_all(group, params, x) for group, params in groups]
+        everything = jnp.concatenate(parts) if len(parts) > 1 else parts[0]
+        mask = jnp.arange(len(everything))[:, None] == action[None, :]
         mask = mask.reshape(mask.shape + (1,) * (everything.ndim - 2))
         out = jnp.where(mask, everything, jnp.zeros((), everything.dtype)).sum(0)
-        x = _keep_passed(out, x, action, bank) if stage.may_pass else out
+        x = _keep_passed(out, x, action, len(everything)) if stage.may_pass else out
+        x = _finished(stage, x)
     return x
 
 
@@ -178,7 +197,7 @@ def _grouped(stages: Sequence[Stage], x: jax.Array, actions: jax.Array) -> jax.A
     layout = start = slots.in_order(x.shape[0])
     for depth, stage in enumerate(stages):
         bank, action = stage.bank(x), actions[:, depth]
-        num_blocks = _num_blocks(bank)
+        num_blocks = block_groups.num_blocks(stage.apply_block, bank)
         room = slots.capacity(action.size, num_blocks)
         assigned = slots.assign_slots(action, num_blocks=num_blocks, room=room)
         before, layout = layout, slots.slotted(assigned)
@@ -186,8 +205,8 @@ def _grouped(stages: Sequence[Stage], x: jax.Array, actions: jax.Array) -> jax.A
         out = apply_to_slots(stage.apply_block, bank, x, assigned)
         if stage.may_pass:
             action = jnp.take(action, assigned.example_of_slot, mode="fill", fill_value=0)
-            out = _keep_passed(out, x, action, bank)
-        x = out
+            out = _keep_passed(out, x, action, num_blocks)
+        x = _finished(stage, out)
     return slots.move(x, layout, start)
 
 
@@ -196,13 +215,14 @@ def _ragged(stages: Sequence[Stage], x: jax.Array, actions: jax.Array) -> jax.Ar
     layout = start = slots.in_order(x.shape[0])
     for depth, stage in enumerate(stages):
         bank = stage.bank(x)
-        num_blocks = _num_blocks(bank)
+        num_blocks = block_groups.num_blocks(stage.apply_block, bank)
         groups = slots.group(actions[:, depth], num_blocks=num_blocks)
         before, layout = layout, slots.sorted_rows(groups)
         x = slots.move(x, before, layout)
         block = jnp.minimum(groups.action, num_blocks - 1)
         out = stage.apply_ragged(bank, x, groups.count[:num_blocks], block)
-        x = _keep_passed(out, x, groups.action, bank) if stage.may_pass else out
+        x = _keep_passed(out, x, groups.action, num_blocks) if stage.may_pass else out
+        x = _finished(stage, x)
     return slots.move(x, layout, start)
 
 
@@ -210,19 +230,25 @@ _BY_EXAMPLE = {"dense": _dense, "grouped": _grouped, "ragged": _ragged}
 STRATEGIES = ("auto", "gather", *_BY_EXAMPLE)
 
 
-def _apply_one(apply_block: ApplyBlock, block: Params, x: jax.Array) -> jax.Array:
-    """x [T, n, ...] through one block."""
-    out = apply_block(block, x.reshape(-1, *x.shape[2:]))
+def _on_rows(function: Callable[[jax.Array], jax.Array], x: jax.Array) -> jax.Array:
+    """A function of rows on x [T, n, ...]."""
+    out = function(x.reshape(-1, *x.shape[2:]))
     return out.reshape(*x.shape[:2], *out.shape[1:])
 
 
-def _num_blocks(bank: Params) -> int:
-    return jax.tree.leaves(bank)[0].shape[0]
+def _finished(stage: Stage, x: jax.Array) -> jax.Array:
+    """Rows with what stands behind a layer's blocks."""
+    return x if stage.finish is None else stage.finish(x)
 
 
-def _keep_passed(out: jax.Array, x: jax.Array, action: jax.Array, bank: Params) -> jax.Array:
+def _num_blocks(stage: Stage, rows: jax.Array) -> int:
+    """K of a layer, given rows that come to it."""
+    return block_groups.num_blocks(stage.apply_block, stage.bank(rows))
+
+
+def _keep_passed(out: jax.Array, x: jax.Array, action: jax.Array, num_blocks: int) -> jax.Array:
     """`x` instead of `out` where PASS was chosen."""
-    passed = (action == _num_blocks(bank)).reshape(action.shape + (1,) * (x.ndim - action.ndim))
+    passed = (action == num_blocks).reshape(action.shape + (1,) * (x.ndim - action.ndim))
     return jnp.where(passed, x.astype(out.dtype), out)
 
 
@@ -231,14 +257,12 @@ def _take_blocks(bank: Params, rows: jax.Array | int) -> Params:
     return jax.tree.map(lambda leaf: leaf[rows], bank)
 
 
-def mix_outputs(
-    apply_block: ApplyBlock, bank: Params, x: jax.Array, weights: jax.Array
-) -> jax.Array:
+def mix_outputs(apply_block: Blocks, bank: Bank, x: jax.Array, weights: jax.Array) -> jax.Array:
     """Runs every block on every example and adds up the outputs by the weights of the task.
 
     Args:
-      apply_block: the function of one block.
-      bank: stacked parameters, each leaf [K, ...].
+      apply_block: the function of one block, or the groups of a bank of unlike blocks.
+      bank: stacked parameters, each leaf [K, ...], or those of each group.
       x: [T, n, ...].
       weights: float32 [T, K].
 
@@ -246,44 +270,69 @@ def mix_outputs(
       [T, n, ...].
     """
     rows = x.reshape(-1, *x.shape[2:])
-    outputs = jax.vmap(apply_block, (0, None))(bank, rows)
-    return mix(outputs.reshape(-1, *x.shape[:2], *outputs.shape[2:]), weights)
+    parts, first = [], 0
+    for group, params in block_groups.groups_of(apply_block, bank):
+        outputs = block_groups.apply_all(group, params, rows)
+        own, first = weights[:, first : first + group.size], first + group.size
+        parts.append(mix(outputs.reshape(-1, *x.shape[:2], *outputs.shape[2:]), own))
+    return sum(parts[1:], parts[0])
 
 
-def mix_active(
-    apply_block: ApplyBlock, bank: Params, x: jax.Array, weights: jax.Array
-) -> jax.Array:
+def mix_active(apply_block: Blocks, bank: Bank, x: jax.Array, weights: jax.Array) -> jax.Array:
     """`mix_outputs` that runs only the blocks whose weight for a task is not zero.
 
     Tasks and blocks take turns, so this pays where many weights are zero and tasks have many
     examples, as in evaluation; under a `vmap` over weights every block is run after all.
 
     Args:
-      apply_block: the function of one block.
-      bank: stacked parameters, each leaf [K, ...].
+      apply_block: the function of one block, or the groups of a bank of unlike blocks.
+      bank: stacked parameters, each leaf [K, ...], or those of each group.
       x: [T, n, ...].
       weights: float32 [T, K].
 
     Returns:
       [T, n, ...].
     """
-    one = jax.eval_shape(apply_block, _take_blocks(bank, 0), x[0])
+    groups = block_groups.groups_of(apply_block, bank)
+    first = np.cumsum([0, *(group.size for group, _ in groups)])
+    one = jax.eval_shape(
+        lambda rows: groups[0][0].apply_block(block_groups.take(groups[0][1], 0), rows), x[0]
+    )
 
     def of_task(task: tuple[jax.Array, jax.Array]) -> jax.Array:
         rows, own = task
-
-        def add(total: jax.Array, block: tuple[jax.Array, Params]) -> tuple[jax.Array, None]:
-            weight, params = block
-            added = jax.lax.cond(
-                weight != 0,
-                lambda: total + weight.astype(one.dtype) * apply_block(params, rows),
-                lambda: total,
-            )
-            return added, None
-
-        return jax.lax.scan(add, jnp.zeros(one.shape, one.dtype), (own, bank))[0]
+        total = jnp.zeros(one.shape, one.dtype)
+        for (group, params), start in zip(groups, first, strict=False):
+            weights = own[start : start + group.size]
+            total = _add_active(total, group.apply_block, params, rows, weights)
+        return total
 
     return jax.lax.map(of_task, (x, weights))
+
+
+def _add_active(
+    total: jax.Array, apply_block: ApplyBlock, bank: Params, x: jax.Array, weights: jax.Array
+) -> jax.Array:
+    """Adds the blocks of a group whose weight is not zero, one after the other.
+
+    Args:
+      total: to add to, of the shape of a block's output.
+      apply_block: the function of one block.
+      bank: stacked parameters of the group.
+      x: [m, ...].
+      weights: float32 [K of the group].
+    """
+
+    def add(total: jax.Array, block: tuple[jax.Array, Params]) -> tuple[jax.Array, None]:
+        weight, params = block
+        added = jax.lax.cond(
+            weight != 0,
+            lambda: total + weight.astype(total.dtype) * apply_block(params, x),
+            lambda: total,
+        )
+        return added, None
+
+    return jax.lax.scan(add, total, (weights, bank))[0]
 
 
 def mix_parameters(

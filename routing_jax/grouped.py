@@ -9,22 +9,28 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
+from routing_jax.block_groups import (
+    Bank,
+    Blocks,
+    apply_each,
+    apply_one,
+    groups_of,
+    in_group,
+    take,
+)
 from routing_jax.slots import Slots
-from routing_jax.types import Params
-
-ApplyBlock = Callable[[Params, jax.Array], jax.Array]
-"""(parameters of one block, x [m, ...]) -> [m, ...]."""
 
 _TILE = 32
 """Guests that one turn of the loop takes, all of one block."""
 
 
-def apply_to_slots(apply_block: ApplyBlock, bank: Params, x: jax.Array, slots: Slots) -> jax.Array:
+def apply_to_slots(blocks: Blocks, bank: Bank, x: jax.Array, slots: Slots) -> jax.Array:
     """Sends each slot's example through the block it chose, wherever it stands.
 
     Args:
-      apply_block: the function of one block; a gradient passes through its two arguments only.
-      bank: stacked parameters, each leaf [K, ...].
+      blocks: the function of one block, or the groups; a gradient passes through parameters and
+        examples only.
+      bank: stacked parameters, each leaf [K, ...], or those of each group.
       x: rows [K * capacity, ...] in the order of the slots.
       slots: of those rows.
 
@@ -35,14 +41,14 @@ def apply_to_slots(apply_block: ApplyBlock, bank: Params, x: jax.Array, slots: S
     room = slots.example_of_slot.size // num_blocks
     crowds_fit = room >= slots.slot_of_example.size
 
-    def residents(bank: Params, x: jax.Array) -> jax.Array:
-        out = jax.vmap(apply_block)(bank, x.reshape(num_blocks, room, *x.shape[1:]))
+    def residents(bank: Bank, x: jax.Array) -> jax.Array:
+        out = apply_each(blocks, bank, x.reshape(num_blocks, room, *x.shape[1:]))
         return out.reshape(-1, *out.shape[2:])
 
-    def forward(bank: Params, x: jax.Array, slots: Slots):
+    def forward(bank: Bank, x: jax.Array, slots: Slots):
         out, pull_back = jax.vjp(residents, bank, x)
         if not crowds_fit:
-            out = _apply_to_guests(apply_block, bank, x, slots, out)
+            out = _apply_to_guests(blocks, bank, x, slots, out)
         return out, (pull_back, bank, x, slots)
 
     def backward(residuals, gradient: jax.Array):
@@ -51,11 +57,11 @@ def apply_to_slots(apply_block: ApplyBlock, bank: Params, x: jax.Array, slots: S
         mine = jnp.where(_like(at_home.reshape(-1), gradient), gradient, 0)
         gradients = pull_back(mine)
         if not crowds_fit:
-            gradients = _add_guests(apply_block, bank, x, slots, gradient, gradients)
+            gradients = _add_guests(blocks, bank, x, slots, gradient, gradients)
         return *gradients, None
 
     @jax.custom_vjp
-    def apply(bank: Params, x: jax.Array, slots: Slots) -> jax.Array:
+    def apply(bank: Bank, x: jax.Array, slots: Slots) -> jax.Array:
         return forward(bank, x, slots)[0]
 
     apply.defvjp(forward, backward)
@@ -63,35 +69,47 @@ def apply_to_slots(apply_block: ApplyBlock, bank: Params, x: jax.Array, slots: S
 
 
 def _apply_to_guests(
-    apply_block: ApplyBlock, bank: Params, x: jax.Array, slots: Slots, out: jax.Array
+    blocks: Blocks, bank: Bank, x: jax.Array, slots: Slots, out: jax.Array
 ) -> jax.Array:
     """`out` with the rows of guests put right."""
     num_tiles, tile = _tiles_of_guests(slots)
 
     def turn(number: jax.Array, out: jax.Array) -> jax.Array:
         block, rows = tile(number)
-        result = apply_block(_take(bank, block), _rows(x, rows))
+        result = apply_one(blocks, bank, block, _rows(x, rows))
         return out.at[rows].set(result, mode="drop")
 
     return jax.lax.fori_loop(0, num_tiles, turn, out)
 
 
 def _add_guests(
-    apply_block: ApplyBlock,
-    bank: Params,
+    blocks: Blocks,
+    bank: Bank,
     x: jax.Array,
     slots: Slots,
     gradient: jax.Array,
-    gradients: tuple[Params, jax.Array],
-) -> tuple[Params, jax.Array]:
+    gradients: tuple[Bank, jax.Array],
+) -> tuple[Bank, jax.Array]:
     """`gradients` of bank and x with the share of the guests."""
     num_tiles, tile = _tiles_of_guests(slots)
+    groups = groups_of(blocks, bank)
+    several = isinstance(blocks, tuple)
 
-    def turn(number: jax.Array, gradients: tuple[Params, jax.Array]) -> tuple[Params, jax.Array]:
+    def turn(number: jax.Array, gradients: tuple[Bank, jax.Array]) -> tuple[Bank, jax.Array]:
         block, rows = tile(number)
-        _, pull_back = jax.vjp(apply_block, _take(bank, block), _rows(x, rows))
-        of_block, of_x = pull_back(_rows(gradient, rows))
-        of_bank = jax.tree.map(lambda all_, one: all_.at[block].add(one), gradients[0], of_block)
+        of_banks = gradients[0] if several else (gradients[0],)
+
+        def add(index: int, place: jax.Array) -> tuple[tuple[Bank, ...], jax.Array]:
+            group, params = groups[index]
+            _, pull_back = jax.vjp(group.apply_block, take(params, place), _rows(x, rows))
+            of_block, of_x = pull_back(_rows(gradient, rows))
+            of_group = jax.tree.map(
+                lambda all_, one: all_.at[place].add(one), of_banks[index], of_block
+            )
+            return (*of_banks[:index], of_group, *of_banks[index + 1 :]), of_x
+
+        of_banks, of_x = in_group([group for group, _ in groups], block, add)
+        of_bank = of_banks if several else of_banks[0]
         return of_bank, gradients[1].at[rows].set(of_x, mode="drop")
 
     return jax.lax.fori_loop(0, num_tiles, turn, gradients)
@@ -119,12 +137,6 @@ def _tiles_of_guests(
         return block, jnp.where(positions < first[block] + count[block], rows, out_of_range)
 
     return last[-1], tile
-
-
-def _take(bank: Params, block: jax.Array) -> Params:
-    return jax.tree.map(
-        lambda leaf: jax.lax.dynamic_index_in_dim(leaf, block, keepdims=False), bank
-    )
 
 
 def _rows(x: jax.Array, rows: jax.Array) -> jax.Array:

@@ -54,6 +54,12 @@ def apply_all(group: Group, params: Params, x: jax.Array) -> jax.Array:
     return jax.vmap(group.apply_block, (0, None))(params, x)
 
 
+def apply_everything(blocks: Blocks, bank: Bank, x: jax.Array) -> jax.Array:
+    """Every block on every row of x [m, ...]: [K, m, ...]."""
+    parts = [apply_all(group, params, x) for group, params in groups_of(blocks, bank)]
+    return jnp.concatenate(parts) if len(parts) > 1 else parts[0]
+
+
 def apply_each(blocks: Blocks, bank: Bank, x: jax.Array) -> jax.Array:
     """Each block on rows of its own, x [K, m, ...]: [K, m, ...]."""
     outputs, first = [], 0

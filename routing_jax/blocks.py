@@ -1,5 +1,6 @@
-"""Function blocks, and the bank that stacks the parameters of K of them."""
+"""Function blocks, and the banks that stack the parameters of K of them."""
 
+import math
 from collections.abc import Callable
 
 import flax.linen as nn
@@ -7,6 +8,7 @@ import jax
 import jax.numpy as jnp
 from flax.linen.dtypes import promote_dtype
 
+from routing_jax.block_groups import Group
 from routing_jax.convolution import Conv3x3, conv, halve, halve_by_mean
 from routing_jax.products import dot_general
 from routing_jax.types import Params
@@ -27,6 +29,10 @@ class DenseBlock(nn.Module):
         x = x.reshape(x.shape[0], -1) if self.flatten else x
         x = nn.Dense(self.features, dtype=self.dtype, dot_general=dot_general)(x)
         return nn.relu(x) if self.activation else x
+
+    def multiply_adds(self, inputs: tuple[int, ...]) -> int:
+        """Of one example of shape `inputs`."""
+        return math.prod(inputs) * self.features
 
     def apply_ragged(
         self, bank: Params, x: jax.Array, count: jax.Array, block_of_row: jax.Array
@@ -55,6 +61,10 @@ class ConvBlock(nn.Module):
         x = nn.GroupNorm(num_groups=1, dtype=self.dtype)(x)
         return nn.relu(halve(x) if min(x.shape[1:3]) >= 4 else x)
 
+    def multiply_adds(self, inputs: tuple[int, ...]) -> int:
+        """Of the convolution, for one example of shape `inputs`."""
+        return math.prod(inputs) * 9 * self.features
+
 
 class ValidConvBlock(nn.Module):
     """A convolution without padding or normalisation: [m, height, width, channels] to [m, ...].
@@ -78,6 +88,12 @@ class ValidConvBlock(nn.Module):
         x, kernel, bias = promote_dtype(x, kernel, bias, dtype=self.dtype)
         x = nn.relu(conv(x, kernel, padding="valid") + bias[None, None, None])
         return halve_by_mean(x) if self.pool else x
+
+    def multiply_adds(self, inputs: tuple[int, ...]) -> int:
+        """Of the convolution, for one example of shape `inputs`."""
+        height, width, channels = inputs
+        outputs = (height - self.side + 1) * (width - self.side + 1) * self.features
+        return outputs * self.side**2 * channels
 
 
 class BlockBank(nn.Module):
@@ -116,13 +132,20 @@ class BlockBank(nn.Module):
         """`dispatch.ApplyRagged` of the block, None where it has none."""
         return getattr(self.block, "apply_ragged", None)
 
+    @property
+    def blocks(self) -> tuple[nn.Module, ...]:
+        """The block of each number."""
+        return (self.block,) * self.num_blocks
+
     def _stacked(self, key: jax.Array, x: jax.Array) -> Params:
         block = self._unbound()
+
+        def start(key: jax.Array) -> Params:
+            return block.init(key, x).get("params", {})  # pooling has none
+
         common_key, own_key = jax.random.split(key)
-        common = block.init(common_key, x)["params"]
-        own = jax.vmap(lambda k: block.init(k, x)["params"])(
-            jax.random.split(own_key, self.num_blocks)
-        )
+        common = start(common_key)
+        own = jax.vmap(start)(jax.random.split(own_key, self.num_blocks))
         noise = jnp.asarray(self.block_noise, jnp.float32)
         share = jnp.sqrt(1 - noise**2)
 
@@ -135,3 +158,39 @@ class BlockBank(nn.Module):
     def _unbound(self) -> nn.Module:
         """The block as a free module; as an attribute it would become a submodule of the bank."""
         return self.block.clone(parent=None)
+
+
+class MixedBank(nn.Module):
+    """A bank of unlike blocks: groups of like ones, all with the same input and output shape.
+
+    Attributes:
+      groups: a bank for each group, numbered through in this order.
+    """
+
+    groups: tuple[BlockBank, ...]
+
+    def __call__(self, x: jax.Array) -> tuple[Params, ...]:
+        """The stacked parameters of each group; see `BlockBank`."""
+        return tuple(group(x) for group in self.groups)
+
+    @property
+    def apply_block(self) -> tuple[Group, ...]:
+        """The functions of the groups' blocks, as `dispatch` takes them."""
+        return tuple(Group(group.apply_block, group.num_blocks) for group in self.groups)
+
+    @property
+    def apply_ragged(self) -> None:
+        """There is no ragged product of unlike blocks."""
+
+    @property
+    def num_blocks(self) -> int:
+        """K."""
+        return sum(group.num_blocks for group in self.groups)
+
+    @property
+    def blocks(self) -> tuple[nn.Module, ...]:
+        """The block of each number."""
+        return tuple(block for group in self.groups for block in group.blocks)
+
+
+Bank = BlockBank | MixedBank

@@ -1,6 +1,7 @@
 """Fields that are each allowed but do not go together, and what to change then."""
 
 from routing_jax.config_clashes_compositional import COMPOSITIONAL
+from routing_jax.config_component_clashes import COMPONENTS
 from routing_jax.config_fields import RULES, VALUE_RULES
 from routing_jax.config_rules import Clash
 
@@ -362,13 +363,27 @@ _UNUSED = (
 
 _TRAINING = (
     Clash(
+        ("training.round_robin", "data.share_images"),
+        lambda turns, share: turns and share,
+        "a step that learns from one task has nobody to share images with; set data.share_images "
+        "to false",
+    ),
+    Clash(
+        ("training.round_robin", "model.name"),
+        lambda turns, name: turns and name in (*_OWN_LOGITS, "compositional"),
+        "this model learns from all tasks together; set training.round_robin to false",
+    ),
+    Clash(
         ("training.epochs", "training.steps"),
         lambda epochs, steps: (epochs is None) == (steps is None),
         "exactly one of them sets the length of training; give that one a number, the other None",
     ),
 )
 
-CLASHES = (*_DATA, *_MODEL, *COMPOSITIONAL, *_BASELINES, *_ROUTER, *_UNUSED, *_TRAINING)
+CLASHES = (
+    *(*_DATA, *_MODEL, *COMPONENTS, *COMPOSITIONAL),
+    *(*_BASELINES, *_ROUTER, *_UNUSED, *_TRAINING),
+)
 
 
 def _epsilon(rule: str, epsilon: float | None) -> float:

@@ -7,6 +7,7 @@ checks and the command line's help are derived from it.
 import re
 from typing import NamedTuple
 
+from routing_jax import config_components
 from routing_jax import config_rules as rules
 from routing_jax.config_rules import Field, Rule, one_of, or_none
 
@@ -54,8 +55,8 @@ MODELS = (
 )
 STEMS = ("strided", "space_to_depth", "plain")
 """The encoders of isometric networks."""
-ENCODERS = ("conv4", "stem", "flatten", "pixels", *STEMS)
-BLOCKS = ("dense", "conv", "valid_conv", "inverted_residual")
+ENCODERS = ("conv4", "stem", "flatten", "pixels", "pointwise", *STEMS)
+BLOCKS = ("dense", "conv", "valid_conv", "components", "inverted_residual")
 STATISTICS = ("shared", "per_depth", "per_depth_and_task")
 HEADS = ("routed", "own")
 BANKS = ("per_depth", "shared")
@@ -107,6 +108,18 @@ _ROUTES = Rule(
     ),
 )
 
+_COMPONENTS = Rule(
+    str,
+    f"names of {', '.join(config_components.COMPONENTS)}, each with how often it comes, such as "
+    "'8xconv3 identity'; or ''",
+    lambda value: not value or config_components.are_components(value),
+)
+_STRIDES = Rule(
+    str,
+    "1 or 2 for each routed layer, such as 2-1-2; or ''",
+    lambda value: not value or config_components.are_strides(value),
+)
+
 FIELDS: dict[str, Field] = {
     "experiment": Field(
         "experiment", _EXPERIMENT_NAME, "names the run in results, figures and the work directory"
@@ -153,6 +166,10 @@ FIELDS: dict[str, Field] = {
     "model.name": Field("routing_network", one_of(MODELS), "system to train"),
     "model.encoder": Field("conv4", one_of(ENCODERS), "layers before the routed ones"),
     "model.block": Field("dense", one_of(BLOCKS), "what a hidden routed layer is made of"),
+    "model.components": Field(
+        "", _COMPONENTS, "the function blocks of a layer of block=components; see components.py"
+    ),
+    "model.strides": Field("", _STRIDES, "strides of these layers; '' = 1 everywhere"),
     "model.num_blocks": Field(
         None, or_none(rules.COUNT, "one per task"), "function blocks of a bank (K)"
     ),
@@ -306,6 +323,9 @@ FIELDS: dict[str, Field] = {
     ),
     "training.steps": Field(
         1000, or_none(rules.COUNT, "a length in epochs"), "length in steps; exactly one of the two"
+    ),
+    "training.round_robin": Field(
+        False, rules.FLAG, "whether a step learns from one task only, in turns, instead of from all"
     ),
     "training.examples_per_task": Field(16, rules.COUNT, "examples of each task in a step (n)"),
     "training.eval_every": Field(100, rules.COUNT, "steps from one evaluation to the next"),

@@ -162,7 +162,7 @@ def _gather(stages: Sequence[Stage], x: jax.Array, actions: jax.Array) -> jax.Ar
         out = _through_own(stage.apply_block, bank, x, action)
         count = block_groups.num_blocks(stage.apply_block, bank)
         x = _keep_passed(out, x, action, count) if stage.may_pass else out
-        x = x if stage.finish is None else _on_rows(stage.finish, x)
+        x = x if stage.finish is None else on_rows(stage.finish, x)
     return x
 
 
@@ -173,7 +173,7 @@ def _through_own(blocks: Blocks, bank: Bank, x: jax.Array, action: jax.Array) ->
         return jax.lax.map(lambda task: block_groups.apply_one(blocks, bank, *task), (action, x))
     group, params = groups[0]
     if group.size == 1:  # one product for all tasks, and no copies of its weights
-        return _on_rows(partial(group.apply_block, block_groups.take(params, 0)), x)
+        return on_rows(partial(group.apply_block, block_groups.take(params, 0)), x)
     return jax.vmap(group.apply_block)(_take_blocks(params, action), x)
 
 
@@ -181,9 +181,7 @@ def _dense(stages: Sequence[Stage], x: jax.Array, actions: jax.Array) -> jax.Arr
     """x [B, ...], actions [B, D]: all K blocks on all examples, and a masked sum over blocks."""
     for depth, stage in enumerate(stages):
         bank, action = stage.bank(x), actions[:, depth]
-        groups = block_groups.groups_of(stage.apply_block, bank)
-        parts = [block_groups.apply_all(group, params, x) for group, params in groups]
-        everything = jnp.concatenate(parts) if len(parts) > 1 else parts[0]
+        everything = block_groups.apply_everything(stage.apply_block, bank, x)
         mask = jnp.arange(len(everything))[:, None] == action[None, :]
         mask = mask.reshape(mask.shape + (1,) * (everything.ndim - 2))
         out = jnp.where(mask, everything, jnp.zeros((), everything.dtype)).sum(0)
@@ -230,7 +228,7 @@ _BY_EXAMPLE = {"dense": _dense, "grouped": _grouped, "ragged": _ragged}
 STRATEGIES = ("auto", "gather", *_BY_EXAMPLE)
 
 
-def _on_rows(function: Callable[[jax.Array], jax.Array], x: jax.Array) -> jax.Array:
+def on_rows(function: Callable[[jax.Array], jax.Array], x: jax.Array) -> jax.Array:
     """A function of rows on x [T, n, ...]."""
     out = function(x.reshape(-1, *x.shape[2:]))
     return out.reshape(*x.shape[:2], *out.shape[1:])

@@ -48,7 +48,8 @@ WRONG_VALUES = [
     (
         "model.encoder",
         "resnet",
-        "one of: conv4, stem, flatten, pixels, strided, space_to_depth, plain (default 'conv4')",
+        "one of: conv4, stem, flatten, pixels, pointwise, strided, space_to_depth, plain "
+        "(default 'conv4')",
     ),
     ("model.num_blocks", 0, "an integer >= 1, or None for one per task (default None)"),
     ("model.depth", 0, "an integer >= 1 (default 3)"),
@@ -61,7 +62,7 @@ WRONG_VALUES = [
     (
         "model.block",
         "attention",
-        "one of: dense, conv, valid_conv, inverted_residual (default 'dense')",
+        "one of: dense, conv, valid_conv, components, inverted_residual (default 'dense')",
     ),
     ("model.resolution", 0, "an integer >= 1 (default 8)"),
     (
@@ -74,6 +75,14 @@ WRONG_VALUES = [
         "mix",
         "one of: mix_parameters, mix_outputs, select (default 'mix_parameters')",
     ),
+    (
+        "model.components",
+        "conv4 identity",
+        "names of conv3, conv5, conv3_twice, conv5_twice, conv7_twice, conv1x7_7x1, max_pool, "
+        "mean_pool, identity, each with how often it comes, such as '8xconv3 identity'; or '' "
+        "(default '')",
+    ),
+    ("model.strides", "2-3", "1 or 2 for each routed layer, such as 2-1-2; or '' (default '')"),
     ("router.agent", "dispatcher", "one of: per_task, single, dispatched (default 'per_task')"),
     ("router.policy", "mlp", "one of: tabular, approximator, fixed (default 'tabular')"),
     (

@@ -80,6 +80,8 @@ def test_the_defaults_are_those_of_the_paper_and_the_issue():
             "name": "routing_network",
             "encoder": "conv4",
             "block": "dense",
+            "components": "",
+            "strides": "",
             "num_blocks": None,
             "depth": 3,
             "width": 128,
@@ -143,6 +145,7 @@ def test_the_defaults_are_those_of_the_paper_and_the_issue():
         "training": {
             "epochs": None,
             "steps": 1000,
+            "round_robin": False,
             "examples_per_task": 16,
             "eval_every": 100,
             "checkpoint_every": 500,
@@ -185,6 +188,13 @@ COMPOSITIONAL = {
     "model__head": "own",
 }
 GUMBEL = {"model__name": "gumbel_matrix", "router__rule": "gumbel_softmax"}
+ALPHABETS = {"data__name": "omniglot", "data__tasks": "alphabet"}
+COMPONENTS = {
+    "model__block": "components",
+    "model__components": "conv3 identity",
+    "model__encoder": "pointwise",
+    "model__head": "own",
+}
 
 
 @pytest.mark.parametrize(

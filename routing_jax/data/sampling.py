@@ -17,7 +17,13 @@ _ROUNDS = 6
 
 
 def draw_batch(
-    data: MultiTaskData, *, key: jax.Array, step: jax.Array, examples: int, shared: bool
+    data: MultiTaskData,
+    *,
+    key: jax.Array,
+    step: jax.Array,
+    examples: int,
+    shared: bool,
+    tasks: jax.Array | None = None,
 ) -> Batch:
     """Draws the batch of `step`: the next `examples` of each task.
 
@@ -30,6 +36,8 @@ def draw_batch(
       step: int32 scalar, counted from 0; `step * examples` must stay below 2**31.
       examples: n, examples of each task.
       shared: all tasks take the same images; their rows of `data.index` must be equal.
+      tasks: int32 [R], the tasks to draw of, not shared; None for all T. What a task draws depends
+        on its number alone.
 
     Returns:
       A batch with images [T, n, ...], or [1, n, ...] if `shared`; weights tell which examples have
@@ -37,7 +45,10 @@ def draw_batch(
     """
     positions = step * examples + jnp.arange(examples, dtype=jnp.int32)
     rows = 1 if shared else data.index.shape[0]
-    keys = jax.vmap(jax.random.fold_in, (None, 0))(key, jnp.arange(rows))
+    numbers = jnp.arange(rows)
+    if tasks is not None:
+        data, rows, numbers = _of_tasks(data, tasks), len(tasks), tasks
+    keys = jax.vmap(jax.random.fold_in, (None, 0))(key, numbers)
     drawn = jax.vmap(_stream, (0, 0, None))(keys, data.sizes[:rows], positions)
     image_rows = jnp.take_along_axis(data.index[:rows], drawn, axis=1)
     drawn = jnp.broadcast_to(drawn, (data.index.shape[0], examples))
@@ -48,6 +59,31 @@ def draw_batch(
         jnp.where(labelled, labels, jnp.zeros_like(labels)),
         labelled.astype(jnp.float32),
         data.classes,
+    )
+
+
+def task_in_turn(step: jax.Array, *, num_tasks: int, key: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Whose turn it is where each step is of one task, and how often all have had theirs.
+
+    Every round goes through all tasks in an order of its own.
+
+    Args:
+      step: int32 scalar, counted from 0.
+      num_tasks: T.
+      key: the run's data key.
+
+    Returns:
+      The task, int32 [1], and the round, int32 scalar.
+    """
+    own = jax.random.fold_in(key, num_tasks)  # a number that no task has
+    return _stream(own, jnp.int32(num_tasks), step[None]), step // num_tasks
+
+
+def _of_tasks(data: MultiTaskData, tasks: jax.Array) -> MultiTaskData:
+    """The data of some tasks, int32 [R]."""
+    classes = None if data.classes is None else data.classes[tasks]
+    return data._replace(
+        index=data.index[tasks], labels=data.labels[tasks], sizes=data.sizes[tasks], classes=classes
     )
 
 

@@ -56,7 +56,7 @@ class CompositionalNetwork(MultiTaskNetwork):
     averages, which normalise all other passes: those do not depend on the batch.
 
     Attributes:
-      encoder, banks, bank_of_depth, head, dropout: see `MultiTaskNetwork`.
+      encoder, banks, bank_of_depth, head, dropout, norms: see `MultiTaskNetwork`.
       router: the mixing weights.
       averages: of the blocks' normalisations.
       adapter: stands between the last block and the heads; one for all tasks.
@@ -70,8 +70,14 @@ class CompositionalNetwork(MultiTaskNetwork):
     num_tasks: int
     mix_outputs: bool = False
 
-    def route(self, x: jax.Array, exploration: Exploration | None = None) -> Routed:
-        """Runs representations [T, n, ...]; `probabilities` are the mixing weights."""
+    def route(
+        self,
+        x: jax.Array,
+        exploration: Exploration | None = None,
+        tasks: jax.Array | None = None,
+    ) -> Routed:
+        """Runs representations [T, n, ...] of all tasks; `probabilities` are the mixing weights."""
+        del tasks
         training = exploration is not None
         weights = self.router.weights(exploration.temperature if training else None)
         averages, found = self.averages(x[0]), []

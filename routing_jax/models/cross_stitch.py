@@ -33,7 +33,7 @@ class CrossStitchNetwork(MultiTaskNetwork):
     there are D - 1 mixes.
 
     Attributes:
-      encoder, banks, bank_of_depth, head, dropout: see `MultiTaskNetwork`; K = T.
+      encoder, banks, bank_of_depth, head, dropout, norms: see `MultiTaskNetwork`; K = T.
     """
 
     def setup(self) -> None:
@@ -47,13 +47,18 @@ class CrossStitchNetwork(MultiTaskNetwork):
         """T."""
         return self.num_blocks
 
-    def route(self, x: jax.Array, exploration: Exploration | None = None) -> Routed:
-        """Runs representations [T, n, ...] through the columns.
+    def route(
+        self,
+        x: jax.Array,
+        exploration: Exploration | None = None,
+        tasks: jax.Array | None = None,
+    ) -> Routed:
+        """Runs representations [T, n, ...] of all tasks through the columns.
 
         The `probabilities` tell how much of each column a column reads: absolute weights over their
         sum, with depth 1 all its own.
         """
-        del exploration
+        del exploration, tasks
         if self.mixes:
             x = dispatch.mix(self._all_columns(x), self.mixes[-1])
         bank = self.banks[self.bank_of_depth[-1]]

@@ -6,11 +6,13 @@ that all layers behind them keep.
 
 from collections.abc import Callable
 from functools import partial
+from typing import ClassVar
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from routing_jax.components import ConvChain
 from routing_jax.convolution import Conv3x3, halve
 from routing_jax.depthwise import space_to_depth
 
@@ -27,6 +29,9 @@ class ConvEncoder(nn.Module):
     layers: int = 4
     flatten: bool = True
     dtype: jnp.dtype = jnp.float32
+
+    light: ClassVar[bool] = False
+    """Cheaper to run again than to keep what it gives."""
 
     @nn.compact
     def __call__(self, images: jax.Array, *, train: bool) -> jax.Array:
@@ -54,6 +59,8 @@ class FlattenEncoder(nn.Module):
 
     dtype: jnp.dtype = jnp.float32
 
+    light: ClassVar[bool] = True
+
     def __call__(self, images: jax.Array, *, train: bool) -> jax.Array:
         """uint8 or float32 [B, ...] to `dtype` [B, F]; `train` changes nothing."""
         del train
@@ -66,10 +73,28 @@ class PixelEncoder(nn.Module):
 
     dtype: jnp.dtype = jnp.float32
 
+    light: ClassVar[bool] = True
+
     def __call__(self, images: jax.Array, *, train: bool) -> jax.Array:
         """uint8 [B, height, width, channels] to `dtype` of the same shape."""
         del train
         return unit_range(images, self.dtype)
+
+
+class PointwiseEncoder(nn.Module):
+    """A 1x1 convolution, group normalisation and ReLU: the stem of Maziarz et al. (2019)."""
+
+    features: int = 48
+    dtype: jnp.dtype = jnp.float32
+
+    light: ClassVar[bool] = True
+
+    @nn.compact
+    def __call__(self, images: jax.Array, *, train: bool) -> jax.Array:
+        """uint8 [B, height, width, channels] to `dtype` [B, height, width, features]."""
+        del train
+        stem = ConvChain(self.features, dtype=self.dtype, sides=((1, 1),))
+        return stem(unit_range(images, self.dtype))
 
 
 class StridedStem(nn.Module):
@@ -81,6 +106,8 @@ class StridedStem(nn.Module):
     features: int
     resolution: int
     dtype: jnp.dtype = jnp.float32
+
+    light: ClassVar[bool] = False
 
     @nn.compact
     def __call__(self, images: jax.Array, *, train: bool) -> jax.Array:
@@ -98,6 +125,8 @@ class SpaceToDepthStem(nn.Module):
     resolution: int
     dtype: jnp.dtype = jnp.float32
 
+    light: ClassVar[bool] = False
+
     @nn.compact
     def __call__(self, images: jax.Array, *, train: bool) -> jax.Array:
         """As `StridedStem`; `train` changes nothing."""
@@ -112,6 +141,8 @@ class PlainStem(nn.Module):
     features: int
     resolution: int
     dtype: jnp.dtype = jnp.float32
+
+    light: ClassVar[bool] = False
 
     @nn.compact
     def __call__(self, images: jax.Array, *, train: bool) -> jax.Array:
@@ -135,6 +166,7 @@ ENCODERS: dict[str, Callable[..., nn.Module]] = {
     "stem": partial(ConvEncoder, layers=1),
     "flatten": FlattenEncoder,
     "pixels": PixelEncoder,
+    "pointwise": PointwiseEncoder,
 }
 STEMS: dict[str, Callable[..., nn.Module]] = {
     "strided": StridedStem,

@@ -1,5 +1,6 @@
 """From a configuration and the data's shapes to a model."""
 
+import itertools
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
@@ -8,15 +9,24 @@ import jax
 import jax.numpy as jnp
 from ml_collections import ConfigDict
 
-from routing_jax.blocks import BlockBank, ConvBlock, DenseBlock, ValidConvBlock
-from routing_jax.dispatch import TASKS
+from routing_jax import config_components
+from routing_jax.blocks import Bank, BlockBank, MixedBank
+from routing_jax.components import NormRelu
 from routing_jax.errors import UserError
-from routing_jax.isometric import InvertedResidual, OutputAdapter
+from routing_jax.isometric import OutputAdapter
 from routing_jax.models.compositional import CompositionalNetwork, RunningAverages
 from routing_jax.models.cross_stitch import CrossStitchNetwork
 from routing_jax.models.encoders import ENCODERS, STEMS
 from routing_jax.models.gumbel_matrix import GumbelMatrixNetwork
 from routing_jax.models.joint_classifier import JointClassifierNetwork
+from routing_jax.models.layers import (
+    STATISTICS,
+    Layer,
+    allowed_actions,
+    assign_banks,
+    layers_of,
+    logits_block,
+)
 from routing_jax.models.network import MultiTaskNetwork
 from routing_jax.models.routing_network import RoutingNetwork
 from routing_jax.models.soft_mixture import SoftMixtureNetwork
@@ -39,24 +49,13 @@ class DataShape(NamedTuple):
     """A name of `objectives.OBJECTIVES`; models do not look at it."""
 
 
-class _Layer(NamedTuple):
-    """A routed layer; layers that are equal can share a bank."""
-
-    inputs: tuple[int, ...]
-    """Shape of one example's representation before it."""
-    outputs: tuple[int, ...]
-    block: nn.Module
-    hidden: bool = True
-    """Not the last layer, which gives the logits."""
-
-
 class _Parts(NamedTuple):
     """What the constructor of a system needs."""
 
     config: ConfigDict
     shape: DataShape
     encoder: nn.Module
-    layers: list[_Layer]
+    layers: list[Layer]
     head: BlockBank | None
     block_noise: float | jax.Array
     seed: jax.Array | int
@@ -64,7 +63,7 @@ class _Parts(NamedTuple):
     @property
     def num_blocks(self) -> int:
         """K, where it is the same at every depth."""
-        return self.config.model.num_blocks or self.shape.num_tasks
+        return config_components.num_blocks(self.config.model, self.shape.num_tasks)
 
     @property
     def depth(self) -> int:
@@ -89,25 +88,36 @@ def make_model(
 
     Raises:
       UserError: PASS, a shared bank or a shared policy network was asked for and no layer's widths
-        allow it; or a table of routes, a convolution, or a resolution does not fit.
+        allow it; or a table of routes, a convolution, components, or a resolution do not fit.
     """
     encoder = _encoder(config.model, shape.image)
-    layers = _layers(config.model, _encoded_shape(encoder, shape.image), shape.num_classes)
+    layers = layers_of(config.model, _encoded_shape(encoder, shape.image), shape.num_classes)
     head = None
     if config.model.head == "own":
         adapted = config.model.block == "inverted_residual"
         inputs = OutputAdapter().widths[-1:] if adapted else layers[-1].outputs
-        block = _logits(config.model, inputs, shape.num_classes)
+        block = logits_block(config.model, inputs, shape.num_classes)
         head = BlockBank(block, shape.num_tasks)
     parts = _Parts(config, shape, encoder, layers, head, block_noise, seed)
     return MODELS[config.model.name](parts)
+
+
+def multiply_adds(config: ConfigDict, shape: DataShape) -> tuple[tuple[int, ...], ...]:
+    """What each block costs for one example, [depth][block]; encoder and heads left out."""
+    model = make_model(config, shape, block_noise=0.0)
+    layers = layers_of(config.model, _encoded_shape(model.encoder, shape.image), shape.num_classes)
+    banks = [model.banks[index] for index in model.bank_of_depth]
+    return tuple(
+        tuple(block.multiply_adds(layer.inputs) for block in bank.blocks)
+        for layer, bank in zip(layers, banks, strict=True)
+    )
 
 
 def _routing_network(parts: _Parts) -> RoutingNetwork:
     config, layers = parts.config, parts.layers
     if config.router.policy == "fixed":
         return _fixed_network(parts)
-    allowed = _allowed_actions(layers, parts.num_blocks, pass_action=config.router.pass_action)
+    allowed = allowed_actions(layers, parts.num_blocks, pass_action=config.router.pass_action)
     router = make_router(
         config.router,
         num_tasks=parts.shape.num_tasks,
@@ -172,7 +182,7 @@ def _compositional(parts: _Parts) -> CompositionalNetwork:
     config, tasks = parts.config, parts.shape.num_tasks
     router, blocks = _mixing(parts)
     outputs = config.dispatch.apply == "mix_outputs"
-    of_depth, of_task = _STATISTICS[config.model.statistics]
+    of_depth, of_task = STATISTICS[config.model.statistics]
     places = (
         parts.depth if of_depth else 1,
         tasks if of_task else 1,
@@ -197,14 +207,6 @@ def _mixing(parts: _Parts) -> tuple[Mixing | FixedMixing, Sequence[int]]:
     return Mixing(rows, parts.depth, parts.num_blocks, pure), blocks
 
 
-_STATISTICS = {
-    "shared": (False, False),
-    "per_depth": (True, False),
-    "per_depth_and_task": (True, True),
-}
-"""Whether a depth, and whether a task, has running averages of its own."""
-
-
 MODELS: dict[str, Callable[[_Parts], MultiTaskNetwork]] = {
     "routing_network": _routing_network,
     "cross_stitch": _cross_stitch,
@@ -218,16 +220,33 @@ MODELS: dict[str, Callable[[_Parts], MultiTaskNetwork]] = {
 def _common(parts: _Parts, num_blocks: Sequence[int]) -> tuple[object, ...]:
     """The attributes of `MultiTaskNetwork` in their order, given the blocks at each depth."""
     shared = parts.config.model.bank == "shared"
-    distinct, bank_of_depth = _assign_banks(parts.layers, shared=shared)
+    distinct, bank_of_depth = assign_banks(parts.layers, shared=shared)
     counts = [0] * len(distinct)
     for bank, count in zip(bank_of_depth, num_blocks, strict=True):
         counts[bank] = max(counts[bank], count)
     # Not a list, so that a model without traced values can be hashed.
     banks = tuple(
-        BlockBank(layer.block, count, parts.block_noise)
+        _bank(layer, count, parts.block_noise)
         for layer, count in zip(distinct, counts, strict=True)
     )
-    return parts.encoder, banks, bank_of_depth, parts.head, parts.config.model.dropout
+    model = parts.config.model
+    with_norms = parts.depth if model.block == "components" else 0
+    # Not one module many times: each depth has its own parameters.
+    norms = tuple(NormRelu(jnp.dtype(model.dtype)) for _ in range(with_norms))
+    return parts.encoder, banks, bank_of_depth, parts.head, model.dropout, norms
+
+
+def _bank(layer: Layer, count: int, block_noise: float | jax.Array) -> Bank:
+    """A bank of the first `count` blocks of a layer."""
+    if not isinstance(layer.block, tuple):
+        return BlockBank(layer.block, count, block_noise)
+    if count > len(layer.block):
+        raise UserError(
+            f"router.routes asks for {count} blocks at a depth, and model.components names "
+            f"{len(layer.block)}: name as many, such as {count}xconv3_twice."
+        )
+    groups = itertools.groupby(layer.block[:count])
+    return MixedBank(tuple(BlockBank(block, len([*same]), block_noise) for block, same in groups))
 
 
 def _encoder(model_config: ConfigDict, image: tuple[int, ...]) -> nn.Module:
@@ -237,7 +256,11 @@ def _encoder(model_config: ConfigDict, image: tuple[int, ...]) -> nn.Module:
         _require_resolution(model_config, image)
         return STEMS[name](model_config.width, model_config.resolution, dtype=dtype)
     encoder = ENCODERS[name](dtype=dtype)
-    return encoder.clone(flatten=False) if model_config.block == "conv" else encoder
+    if name == "pointwise":
+        return encoder.clone(features=model_config.width)
+    if model_config.block in ("conv", "components") and hasattr(encoder, "flatten"):
+        return encoder.clone(flatten=False)
+    return encoder
 
 
 def _require_resolution(model_config: ConfigDict, image: tuple[int, ...]) -> None:
@@ -261,89 +284,3 @@ def _encoded_shape(encoder: nn.Module, image: tuple[int, ...]) -> tuple[int, ...
         return encoder.init_with_output(jax.random.key(0), x, train=False)[0]
 
     return jax.eval_shape(encode, images).shape[1:]
-
-
-def _layers(model_config: ConfigDict, encoded: tuple[int, ...], classes: int) -> list[_Layer]:
-    """The D routed layers; without a head of each task's own the last one gives the logits."""
-    layers, inputs = [], encoded
-    routed_logits = model_config.head == "routed"
-    for depth in range(model_config.depth - routed_logits):
-        hidden = _hidden(model_config, depth, inputs)
-        outputs = _outputs(hidden, inputs)
-        layers.append(_Layer(inputs, outputs, hidden))
-        inputs = outputs
-    if routed_logits:
-        last = _logits(model_config, inputs, classes)
-        layers.append(_Layer(inputs, (classes,), last, hidden=False))
-    return layers
-
-
-def _hidden(model_config: ConfigDict, depth: int, inputs: tuple[int, ...]) -> nn.Module:
-    """The block of a hidden routed layer, for inputs of that shape."""
-    dtype, width = jnp.dtype(model_config.dtype), model_config.width
-    if model_config.block == "dense":
-        return DenseBlock(width, dtype=dtype, flatten=len(inputs) > 1)
-    if model_config.block == "conv":
-        return ConvBlock(width, dtype)
-    if model_config.block == "inverted_residual":
-        across_tasks = not _STATISTICS[model_config.statistics][1]
-        over = TASKS if across_tasks else None
-        return InvertedResidual(width, dtype=dtype, normalised_over=over)
-    side = 3 if depth else 5
-    if min(inputs[:2]) < side:
-        raise UserError(
-            f"model.block: the convolution of depth {depth + 1} takes maps of at least "
-            f"{side}x{side}, and the one before it leaves {inputs[0]}x{inputs[1]}: use a smaller "
-            "model.depth, larger images, or model.block=conv, which pads."
-        )
-    return ValidConvBlock(width, side, pool=depth < model_config.depth - 1, dtype=dtype)
-
-
-def _logits(model_config: ConfigDict, inputs: tuple[int, ...], classes: int) -> nn.Module:
-    """The block that gives the logits."""
-    dtype = jnp.dtype(model_config.dtype)
-    return DenseBlock(classes, activation=False, dtype=dtype, flatten=len(inputs) > 1)
-
-
-def _outputs(block: nn.Module, inputs: tuple[int, ...]) -> tuple[int, ...]:
-    """Shape of a block's output for one example."""
-    x = jax.ShapeDtypeStruct((1, *inputs), jnp.float32)
-    shaped = jax.eval_shape(lambda x: block.init_with_output(jax.random.key(0), x)[0], x)
-    return shaped.shape[1:]
-
-
-def _assign_banks(layers: list[_Layer], *, shared: bool) -> tuple[list[_Layer], tuple[int, ...]]:
-    """The banks to build, and the bank of each depth."""
-    if not shared:
-        return layers, tuple(range(len(layers)))
-    distinct = list(dict.fromkeys(layers))
-    if len(distinct) == len(layers):
-        raise UserError(
-            "model.bank: 'shared' needs at least two routed layers of equal input and output width;"
-            f" here they are {_widths(layers)}. Change model.width or model.depth, or use "
-            "model.bank=per_depth."
-        )
-    return distinct, tuple(distinct.index(layer) for layer in layers)
-
-
-def _allowed_actions(
-    layers: list[_Layer], num_blocks: int, *, pass_action: bool
-) -> tuple[tuple[bool, ...], ...]:
-    """[D, A]: all blocks, and PASS where a layer keeps the shape."""
-    if not pass_action:
-        return ((True,) * num_blocks,) * len(layers)
-    keeps = [layer.inputs == layer.outputs and layer.hidden for layer in layers]
-    if not any(keeps):
-        raise UserError(
-            "router.pass_action: PASS needs a hidden routed layer with equal input and output "
-            f"width; here the layers are {_widths(layers)}. Change model.width or model.depth, or "
-            "use router.pass_action=False."
-        )
-    return tuple((*(True,) * num_blocks, keep) for keep in keeps)
-
-
-def _widths(layers: list[_Layer]) -> str:
-    def text(shape: tuple[int, ...]) -> str:
-        return "x".join(map(str, shape))
-
-    return ", ".join(f"{text(layer.inputs)} to {text(layer.outputs)}" for layer in layers)

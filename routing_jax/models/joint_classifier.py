@@ -16,8 +16,8 @@ class JointClassifierNetwork(MultiTaskNetwork):
     every other network.
 
     Attributes:
-      encoder, banks, bank_of_depth, head, dropout: see `MultiTaskNetwork`. The last bank has a
-        block for each task, which gives the logits of its classes; the others have one block.
+      encoder, banks, bank_of_depth, head, dropout, norms: see `MultiTaskNetwork`. The last bank
+        has a block for each task, which gives the logits of its classes; the others have one.
     """
 
     @property
@@ -25,9 +25,14 @@ class JointClassifierNetwork(MultiTaskNetwork):
         """T."""
         return self.num_blocks
 
-    def route(self, x: jax.Array, exploration: Exploration | None = None) -> Routed:
-        """Runs representations [T, n, ...]; a task's route is the trunk and its own logits."""
-        del exploration
+    def route(
+        self,
+        x: jax.Array,
+        exploration: Exploration | None = None,
+        tasks: jax.Array | None = None,
+    ) -> Routed:
+        """Runs representations [T, n, ...] of all tasks; a route is the trunk and own logits."""
+        del exploration, tasks
         shape = x.shape[:2]
         rows = x.reshape(-1, *x.shape[2:])
         for index in self.bank_of_depth[:-1]:
@@ -37,10 +42,10 @@ class JointClassifierNetwork(MultiTaskNetwork):
         bank = self.banks[self.bank_of_depth[-1]]
         everyone = jax.vmap(bank.apply_block, in_axes=(0, None))(bank(rows), rows)
         everyone = everyone.astype(jnp.float32).reshape(self.num_tasks, *shape, -1)
-        tasks = jnp.arange(self.num_tasks)
-        others = everyone.at[tasks, tasks].set(-jnp.inf)
+        own = jnp.arange(self.num_tasks)
+        others = everyone.at[own, own].set(-jnp.inf)
         rivals = jax.nn.logsumexp(others, axis=(0, -1)) if self.num_tasks > 1 else None
-        return Routed(everyone[tasks, tasks], None, self._routes(), rivals=rivals)
+        return Routed(everyone[own, own], None, self._routes(), rivals=rivals)
 
     def _routes(self) -> jax.Array:
         """float32 [T, 1, D, T], one-hot: the one trunk, then each task's own."""

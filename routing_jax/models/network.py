@@ -7,7 +7,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from routing_jax.blocks import BlockBank
+from routing_jax.blocks import Bank, BlockBank
 from routing_jax.routers.router import Router
 from routing_jax.types import Decisions, Exploration
 
@@ -48,45 +48,65 @@ class MultiTaskNetwork(nn.Module):
         "recursive" routing).
       head: a bank of one layer for each task; None where the last routed layer gives the logits.
       dropout: share of the features that training drops before the head.
+      norms: for each depth what stands behind its layer, the same for all tasks and blocks; empty
+        where nothing does.
     """
 
     encoder: nn.Module
-    banks: Sequence[BlockBank]
+    banks: Sequence[Bank]
     bank_of_depth: tuple[int, ...]
     head: BlockBank | None
     dropout: float
+    norms: tuple[nn.Module, ...]
 
     switches_blocks: ClassVar[bool] = False
     """Whether `probabilities` are those of blocks to be on, which need not add up to 1."""
 
-    def __call__(self, images: jax.Array, *, exploration: Exploration) -> Routed:
+    def __call__(
+        self, images: jax.Array, *, exploration: Exploration, tasks: jax.Array | None = None
+    ) -> Routed:
         """One training pass: sampled decisions, batch normalisation by the batch.
 
         Args:
           images: uint8 [T, n, ...], or [1, n, ...] where all tasks look at the same images.
           exploration: what decisions are drawn with.
+          tasks: int32 [R], the tasks that the images are of, [R, n, ...]; None for all. Everything
+            in what is returned then has R for T.
         """
         x = self.encode(images.reshape(-1, *images.shape[2:]), train=True)
         x = x.reshape(*images.shape[:2], *x.shape[1:])
-        x = jnp.broadcast_to(x, (self.num_tasks, *x.shape[1:]))
+        if tasks is None:
+            x = jnp.broadcast_to(x, (self.num_tasks, *x.shape[1:]))
         if self.is_initializing():
             self.initialise(x)
-        return self.route(x, exploration)
+        return self.route(x, exploration, tasks)
 
     def encode(self, images: jax.Array, *, train: bool) -> jax.Array:
         """Representations [B, ...] of uint8 images [B, ...]."""
         return self.encoder(images, train=train)
 
-    def route(self, x: jax.Array, exploration: Exploration | None = None) -> Routed:
-        """Sends representations [T, n, ...] along their routes, the best ones by default."""
+    def route(
+        self,
+        x: jax.Array,
+        exploration: Exploration | None = None,
+        tasks: jax.Array | None = None,
+    ) -> Routed:
+        """Sends representations [T, n, ...] along their routes, the best ones by default.
+
+        Args:
+          x: the representations.
+          exploration: what decisions are drawn with.
+          tasks: see `__call__`.
+        """
         raise NotImplementedError
 
-    def answer(self, x: jax.Array, *, training: bool) -> jax.Array:
+    def answer(self, x: jax.Array, *, training: bool, tasks: jax.Array | None = None) -> jax.Array:
         """Logits, float32 [T, n, C], of what the last layer gave, [T, n, ...]."""
         if self.head is not None:
             if training and self.dropout > 0:
                 x = _drop(self.make_rng("router"), x, self.dropout)
-            x = jax.vmap(self.head.apply_block)(self.head(x[0]), x)
+            head = jax.tree.map(lambda leaf: of_tasks(leaf, tasks), self.head(x[0]))
+            x = jax.vmap(self.head.apply_block)(head, x)
         return x.astype(jnp.float32)
 
     def initialise(self, x: jax.Array) -> None:
@@ -101,6 +121,11 @@ class MultiTaskNetwork(nn.Module):
     def num_blocks(self) -> int:
         """K; the most of all depths where they differ."""
         return max(bank.num_blocks for bank in self.banks)
+
+
+def of_tasks(rows: jax.Array, tasks: jax.Array | None) -> jax.Array:
+    """The rows [R, ...] of some tasks, int32 [R], out of those of all, [T, ...]; None for all."""
+    return rows if tasks is None else rows[tasks]
 
 
 def _drop(key: jax.Array, x: jax.Array, share: float) -> jax.Array:

@@ -6,14 +6,18 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from routing_jax import dispatch
-from routing_jax.blocks import BlockBank
+from routing_jax import block_groups, dispatch
+from routing_jax.blocks import Bank
 from routing_jax.dispatch import Stage
 from routing_jax.routers.router import Router
 from routing_jax.types import Decisions, Exploration, Routes
 
 Mix = Callable[..., jax.Array]
 """`dispatch.mix_outputs` or `dispatch.mix_active`."""
+
+
+Finish = Callable[[jax.Array], jax.Array]
+"""Of a `dispatch.Stage`."""
 
 
 class RoutedLayers(NamedTuple):
@@ -125,24 +129,40 @@ class RoutedLayers(NamedTuple):
     def _every_action(self, stage: Stage, x: jax.Array) -> jax.Array:
         """What each action makes of x [T, n, ...]: [T, A * n, ...], actions outermost."""
         rows = x.reshape(-1, *x.shape[2:])
-        outputs = jax.vmap(stage.apply_block, in_axes=(0, None))(stage.bank(rows), rows)
+        outputs = block_groups.apply_everything(stage.apply_block, stage.bank(rows), rows)
         if self.router.num_actions > len(outputs):
             passed = rows[None] if stage.may_pass else jnp.zeros_like(outputs[:1])
             outputs = jnp.concatenate([outputs, passed.astype(outputs.dtype)])
+        if stage.finish is not None:
+            finished = stage.finish(outputs.reshape(-1, *outputs.shape[2:]))
+            outputs = finished.reshape(outputs.shape)
         by_task = outputs.reshape(-1, *x.shape[:2], *outputs.shape[2:])
         return jnp.moveaxis(by_task, 0, 1).reshape(x.shape[0], -1, *outputs.shape[2:])
 
 
-def stages_of(router: Router, banks: Sequence[BlockBank]) -> list[Stage]:
-    """The routed layers of a router, given the bank of each depth."""
+def stages_of(
+    router: Router, banks: Sequence[Bank], *, finish: Sequence[Finish] = ()
+) -> list[Stage]:
+    """The routed layers of a router, given the bank of each depth and what stands behind it."""
     return [
-        Stage(bank.apply_block, bank, router.may_pass(depth, bank.num_blocks), bank.apply_ragged)
+        Stage(
+            bank.apply_block,
+            bank,
+            router.may_pass(depth, bank.num_blocks),
+            bank.apply_ragged,
+            finish[depth] if finish else None,
+        )
         for depth, bank in enumerate(banks)
     ]
 
 
 def mix_through(
-    banks: Sequence[BlockBank], x: jax.Array, weights: jax.Array, *, mix: Mix
+    banks: Sequence[Bank],
+    x: jax.Array,
+    weights: jax.Array,
+    *,
+    mix: Mix,
+    finish: Sequence[Finish] = (),
 ) -> jax.Array:
     """Sends x [T, n, ...] through mixtures of blocks.
 
@@ -151,7 +171,10 @@ def mix_through(
       x: representations.
       weights: float32 [T, D, K].
       mix: what mixes one layer.
+      finish: what stands behind each layer, if anything does.
     """
     for depth, bank in enumerate(banks):
         x = mix(bank.apply_block, bank(x[0]), x, weights[:, depth])
+        if finish:
+            x = dispatch.on_rows(finish[depth], x)
     return x

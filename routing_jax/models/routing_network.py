@@ -13,7 +13,7 @@ class RoutingNetwork(MultiTaskNetwork):
     """A shared encoder, then D routed layers.
 
     Attributes:
-      encoder, banks, bank_of_depth, head, dropout: see `MultiTaskNetwork`.
+      encoder, banks, bank_of_depth, head, dropout, norms: see `MultiTaskNetwork`.
       router: see `routers.router`.
       strategy: of `dispatch.select`.
     """
@@ -26,17 +26,25 @@ class RoutingNetwork(MultiTaskNetwork):
         *states, _ = self._layers().states(x)
         self.router.initialise(tuple(states))
 
-    def route(self, x: jax.Array, exploration: Exploration | None = None) -> Routed:
+    def route(
+        self,
+        x: jax.Array,
+        exploration: Exploration | None = None,
+        tasks: jax.Array | None = None,
+    ) -> Routed:
         """Sends representations [T, n, ...] along their routes, the best ones by default."""
-        x, routes = self._layers().route(x, exploration)
-        logits = self.answer(x, training=exploration is not None)
+        of_example = None if tasks is None else jnp.broadcast_to(tasks[:, None], x.shape[:2])
+        x, routes = self._layers().route(x, exploration, of_example)
+        logits = self.answer(x, training=exploration is not None, tasks=tasks)
         return Routed(logits, routes.decisions, routes.probabilities, routes.observations)
 
     def follow(self, x: jax.Array, actions: jax.Array, *, training: bool = False) -> jax.Array:
         """Logits [T, n, C] of representations [T, n, ...] along int32 actions [T, n or 1, D]."""
         return self.answer(self._layers().follow(x, actions), training=training)
 
-    def alternatives(self, x: jax.Array, actions: jax.Array) -> jax.Array:
+    def alternatives(
+        self, x: jax.Array, actions: jax.Array, tasks: jax.Array | None = None
+    ) -> jax.Array:
         """Logits [D, A, T, n, C] if one decision were another and all others stayed.
 
         All blocks of a depth run on all examples, and what they give goes on along `actions`: the
@@ -46,10 +54,11 @@ class RoutingNetwork(MultiTaskNetwork):
         Args:
           x: representations [T, n, ...].
           actions: int32 [T, n, D].
+          tasks: see `__call__`.
         """
         shape = (x.shape[0], self.num_actions, x.shape[1], -1)
         found = [
-            self.answer(rows, training=False).reshape(shape)
+            self.answer(rows, training=False, tasks=tasks).reshape(shape)
             for rows in self._layers().alternatives(x, actions)
         ]
         return jnp.moveaxis(jnp.stack(found), 2, 1)
@@ -71,4 +80,5 @@ class RoutingNetwork(MultiTaskNetwork):
 
     def _layers(self) -> RoutedLayers:
         banks = [self.banks[index] for index in self.bank_of_depth]
-        return RoutedLayers(self.router, stages_of(self.router, banks), self.strategy)
+        stages = stages_of(self.router, banks, finish=self.norms)
+        return RoutedLayers(self.router, stages, self.strategy)

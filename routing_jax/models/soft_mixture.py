@@ -4,7 +4,7 @@ import flax.linen as nn
 import jax
 
 from routing_jax import dispatch
-from routing_jax.models.network import MultiTaskNetwork, Routed
+from routing_jax.models.network import MultiTaskNetwork, Routed, of_tasks
 from routing_jax.models.routed_layers import mix_through
 from routing_jax.types import Exploration
 
@@ -15,7 +15,7 @@ class SoftMixtureNetwork(MultiTaskNetwork):
     The weights are a softmax, start equal, and learn by back-propagation with the blocks.
 
     Attributes:
-      encoder, banks, bank_of_depth, head, dropout: see `MultiTaskNetwork`.
+      encoder, banks, bank_of_depth, head, dropout, norms: see `MultiTaskNetwork`.
       num_tasks: T.
     """
 
@@ -25,10 +25,15 @@ class SoftMixtureNetwork(MultiTaskNetwork):
         shape = (self.num_tasks, len(self.bank_of_depth), self.num_blocks)
         self.mixture = self.param("mixture", nn.initializers.zeros, shape)
 
-    def route(self, x: jax.Array, exploration: Exploration | None = None) -> Routed:
+    def route(
+        self,
+        x: jax.Array,
+        exploration: Exploration | None = None,
+        tasks: jax.Array | None = None,
+    ) -> Routed:
         """Mixes the blocks for representations [T, n, ...]; `probabilities` are the weights."""
-        weights = jax.nn.softmax(self.mixture)
+        weights = of_tasks(jax.nn.softmax(self.mixture), tasks)
         banks = [self.banks[index] for index in self.bank_of_depth]
-        x = mix_through(banks, x, weights, mix=dispatch.mix_outputs)
-        logits = self.answer(x, training=exploration is not None)
+        x = mix_through(banks, x, weights, mix=dispatch.mix_outputs, finish=self.norms)
+        logits = self.answer(x, training=exploration is not None, tasks=tasks)
         return Routed(logits, None, jax.lax.stop_gradient(weights)[:, None])

@@ -95,6 +95,8 @@ def learn_from_trajectory(
 
         # The task's loss is a mean over all examples, a rule's over those of an agent.
         agents = router.num_agents
+        if trajectory.tasks is not None:  # then perhaps not all of them
+            agents = jnp.maximum(seen.busy, 1.0)
         own = jax.grad(total)(params)
         return jax.tree.map(lambda task, mine: agents * task + mine, updates, own), seen.after
 
@@ -111,6 +113,8 @@ class _Seen(NamedTuple):
     """float32 [T, n, D]."""
     share: jax.Array
     """float32 [T, n], what each example counts for its agent; 1 in all per busy agent."""
+    busy: jax.Array
+    """float32 scalar, how many agents decided for any example."""
     before: MeanReturns
     after: MeanReturns
 
@@ -129,7 +133,8 @@ def _look(
     task_errors = discount * returns[..., 0] - _of_example(means.tasks, trajectory)
     task_error = _mean_by_task(task_errors, trajectory, num_tasks=means.tasks.shape[0])
     after = MeanReturns(means.agents + return_rate * error, means.tasks + return_rate * task_error)
-    return _Seen(trajectory, rewards, returns, share, means, after)
+    busy = (decided > 0).sum(dtype=jnp.float32)
+    return _Seen(trajectory, rewards, returns, share, busy, means, after)
 
 
 def _of_example(of_task: jax.Array, trajectory: Trajectory) -> jax.Array:

@@ -89,6 +89,7 @@ def together(runs: Sequence[Run], *, about: str) -> CellsRun:
         tasks=first.tasks,
         schedule=first.schedule,
         examples_per_task=first.examples_per_task,
+        tasks_a_step=first.tasks_a_step,
         about=about,
     )
 

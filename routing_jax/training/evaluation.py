@@ -1,4 +1,4 @@
-"""Evaluation: the best routes, every image encoded once for all tasks."""
+"""Evaluation: the best routes, every image encoded once for all tasks where that pays."""
 
 import math
 from typing import NamedTuple
@@ -15,8 +15,9 @@ _IMAGES_AT_ONCE = 250
 """Images of one encoder pass, so that the peak of memory does not grow with the test set."""
 _EXAMPLES_AT_ONCE = 1000
 """Examples of each task of one pass through the routed layers, at most."""
-_NUMBERS_AT_ONCE = 4_000_000
+_NUMBERS_AT_ONCE = {"cpu": 4_000_000}
 """Numbers that such a pass reads: maps are large, and a block may widen them some times over."""
+_NUMBERS_ELSEWHERE = 2**28
 
 
 class Evaluation(NamedTuple):
@@ -77,14 +78,23 @@ def _answers(
     data: MultiTaskData,
     objective: Objective,
 ) -> _Answers:
-    def encode(image: jax.Array) -> jax.Array:
-        return model.apply(variables, image[None], train=False, method="encode")[0]
+    def encode(images: jax.Array) -> jax.Array:
+        return model.apply(variables, images, train=False, method="encode")
 
-    features = jax.lax.map(encode, data.images, batch_size=_IMAGES_AT_ONCE)
+    shape = jax.eval_shape(encode, data.images[:1]).shape[1:]
+    if not model.encoder.light:
+        encoded = jax.lax.map(
+            lambda image: encode(image[None])[0], data.images, batch_size=_IMAGES_AT_ONCE
+        )
+
+    def represent(rows: jax.Array) -> jax.Array:
+        if not model.encoder.light:
+            return encoded[rows]
+        return encode(data.images[rows.reshape(-1)]).reshape(*rows.shape, *shape)
 
     def answer(chunk: tuple[jax.Array, jax.Array]) -> _Answers:
         rows, valid = chunk  # [T, m]
-        routed = model.apply(variables, features[rows], method="route")
+        routed = model.apply(variables, represent(rows), method="route")
         weights = valid.astype(jnp.float32)[..., None, None]
         taken = routed.probabilities  # of a mixture, all actions by their weights
         if routed.decisions is not None:
@@ -95,21 +105,23 @@ def _answers(
             (weights * taken).sum(1),
         )
 
-    answers = jax.lax.map(answer, _chunks(data, math.prod(features.shape[1:])))
+    answers = jax.lax.map(answer, _chunks(data, numbers=math.prod(shape)))
     predicted = jnp.moveaxis(answers.predicted, 0, 1).reshape(data.index.shape[0], -1)
     return _Answers(
         predicted[:, : data.index.shape[1]], answers.probabilities.sum(0), answers.taken.sum(0)
     )
 
 
-def _chunks(data: MultiTaskData, numbers: int) -> tuple[jax.Array, jax.Array]:
+def _chunks(data: MultiTaskData, *, numbers: int) -> tuple[jax.Array, jax.Array]:
     """Rows of images and whether they are examples, [chunks, T, m] each; zeros at the end.
 
-    An example is so many `numbers` where the routed layers begin.
+    Args:
+      data: the split.
+      numbers: that a representation has.
     """
     tasks, examples = data.index.shape
-    most = max(_NUMBERS_AT_ONCE // (tasks * numbers), 1)
-    chunks = math.ceil(examples / min(most, _EXAMPLES_AT_ONCE))
+    room = _NUMBERS_AT_ONCE.get(jax.default_backend(), _NUMBERS_ELSEWHERE) // (tasks * numbers)
+    chunks = math.ceil(examples / min(max(room, 1), _EXAMPLES_AT_ONCE))
     size = math.ceil(examples / chunks)
     valid = jnp.arange(chunks * size)[None, :] < data.sizes[:, None]
     rows = jnp.pad(data.index, ((0, 0), (0, chunks * size - examples)))

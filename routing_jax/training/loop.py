@@ -34,6 +34,8 @@ class Run:
     tasks: TaskSet
     schedule: Schedule
     examples_per_task: int
+    tasks_a_step: int
+    """T, or 1 where tasks take turns."""
 
     @cached_property
     def init(self) -> Callable[..., TrainState]:
@@ -43,11 +45,12 @@ class Run:
     @property
     def task_examples(self) -> int:
         """B, task examples of one step."""
-        return self.tasks.num_tasks * self.examples_per_task
+        return self.tasks_a_step * self.examples_per_task
 
     def epochs(self, step: int) -> float:
         """Epochs of the largest task after `step` steps."""
-        return step * self.examples_per_task / int(self.tasks.train.sizes.max())
+        drawn = step * self.task_examples / self.tasks.num_tasks
+        return drawn / int(self.tasks.train.sizes.max())
 
     # What follows is all in which a sweep's run differs.
 

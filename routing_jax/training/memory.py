@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import ml_collections
 
+from routing_jax.config_components import num_blocks
 from routing_jax.errors import UserError
 from routing_jax.models.factory import make_model
 from routing_jax.reporting.formats import mebibytes
@@ -52,7 +53,7 @@ def require_memory(run: Run) -> None:
 def glance(run: Run) -> Needed:
     """What the data, and of the state policies and biases alone need: told without a model."""
     config, tasks = run.program.config, run.tasks.num_tasks
-    model, blocks = config.model, config.model.num_blocks or tasks
+    model, blocks = config.model, num_blocks(config.model, tasks)
     agents = _agents(config.router, tasks)
     if model.name != "routing_network" or config.router.policy == "fixed":
         blocks, agents = 1, 0  # no policy, and fixed routes may share all their blocks
@@ -101,7 +102,7 @@ def _activations(run: Run) -> int:
     config, shape = run.program.config, run.program.shape
     model = make_model(config, shape, block_noise=0.0)
     images = run.examples_per_task if config.data.share_images else run.task_examples
-    features = sum(model.banks[bank].block.features for bank in model.bank_of_depth)
+    features = sum(model.banks[bank].blocks[0].features for bank in model.bank_of_depth)
     numbers = images * math.prod(shape.image) + run.task_examples * features
     return numbers * jnp.dtype(config.model.dtype).itemsize
 

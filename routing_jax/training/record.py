@@ -7,6 +7,7 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
+from routing_jax.config_components import num_blocks
 from routing_jax.reporting import results
 from routing_jax.training.evaluation import Evaluation
 from routing_jax.training.loop import Run
@@ -74,8 +75,8 @@ def _routing_map(config: ConfigDict, num_tasks: int, evaluation: Evaluation) -> 
         return None
     if not config.router.pass_action:
         return evaluation.greedy[None]
-    num_blocks = config.model.num_blocks or num_tasks
-    return np.where(evaluation.greedy == num_blocks, -1, evaluation.greedy)[None]
+    last = num_blocks(config.model, num_tasks)
+    return np.where(evaluation.greedy == last, -1, evaluation.greedy)[None]
 
 
 def _takes_one_block(config: ConfigDict) -> bool:

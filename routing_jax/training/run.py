@@ -81,8 +81,10 @@ def make_run(config: object, tasks: loading.TaskSet) -> loop.Run:
             "of these tasks are different ones: set data.share_images to false."
         )
     examples = int(tasks.train.sizes.max())
-    total = training.steps or -(-training.epochs * examples // training.examples_per_task)
-    if total * training.examples_per_task > _MOST_EXAMPLES:
+    turns = tasks.num_tasks if training.round_robin else 1
+    rounds = -(-(training.epochs or 0) * examples // training.examples_per_task)
+    total = training.steps or turns * rounds
+    if total // turns * training.examples_per_task > _MOST_EXAMPLES:
         raise UserError(
             f"{total:,} steps of {training.examples_per_task:,} examples a task are more than "
             f"{_MOST_EXAMPLES:,} examples: lower training.steps, training.epochs or "
@@ -95,6 +97,7 @@ def make_run(config: object, tasks: loading.TaskSet) -> loop.Run:
         tasks=tasks,
         schedule=Schedule(total, training.eval_every, training.checkpoint_every),
         examples_per_task=training.examples_per_task,
+        tasks_a_step=tasks.num_tasks // turns,
     )
 
 

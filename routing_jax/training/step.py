@@ -7,7 +7,7 @@ from ml_collections import ConfigDict
 
 from routing_jax.config_fields import RULES
 from routing_jax.data.augmentation import augment
-from routing_jax.data.sampling import draw_batch
+from routing_jax.data.sampling import draw_batch, task_in_turn
 from routing_jax.models.network import MultiTaskNetwork, Routed
 from routing_jax.models.routing_network import RoutingNetwork
 from routing_jax.objectives import Objective, offered, share_of_tasks
@@ -15,6 +15,7 @@ from routing_jax.rl import rewards
 from routing_jax.routers.allocation import Penalties, penalty
 from routing_jax.training.state import (
     Hyperparams,
+    Routing,
     Tally,
     TrainState,
     exploration_at,
@@ -44,8 +45,13 @@ def train_step(
         jax.random.fold_in(keys.step, state.step), 3
     )
     progress = state.step.astype(jnp.float32) / total_steps
-    exploration = _explore(config.router, hyper, state.step, progress, train.index.shape[0])
-    batch = _draw(config, train, state.step, data_key=keys.data, augment_key=augment_key)
+    num_tasks = train.index.shape[0]
+    tasks, draw, updates_a_step = None, state.step, num_tasks
+    if config.training.round_robin:
+        tasks, draw = task_in_turn(state.step, num_tasks=num_tasks, key=keys.data)
+        updates_a_step = 1
+    exploration = _explore(config.router, hyper, state.step, progress, updates_a_step)
+    batch = _draw(config, train, draw, tasks, data_key=keys.data, augment_key=augment_key)
     learns, judges = _shares(config.router, batch.weights)
 
     def loss_of(params: Params) -> tuple[jax.Array, tuple[Routed, Params]]:
@@ -53,6 +59,7 @@ def train_step(
             {"params": params, "batch_stats": state.batch_stats},
             batch.images,
             exploration=exploration,
+            tasks=tasks,
             rngs={"router": router_key},
             mutable=["batch_stats"],
         )
@@ -73,7 +80,10 @@ def train_step(
             exploration=exploration,
             observations=routed.observations,
             key=rule_key,
-            action_losses=_action_losses(config.router, model, objective, state, routed, batch),
+            action_losses=_action_losses(
+                config.router, model, objective, state, routed, batch, tasks
+            ),
+            tasks=None if tasks is None else jnp.broadcast_to(tasks[:, None], batch.weights.shape),
         )
     updates, optimizer_state = optimizer.update(gradients, state.optimizer, state.params, **learned)
     return state._replace(
@@ -82,7 +92,7 @@ def train_step(
         batch_stats=batch_stats,
         optimizer=optimizer_state,
         usage=_remember(config.router, state.usage, routed),
-        routing=routing_of(routed.probabilities, switches=model.switches_blocks),
+        routing=_met(state.routing, routed.probabilities, tasks, model),
         tally=_count(
             state.tally, state.step + 1, loss, objective.metrics(routed.logits, batch), batch
         ),
@@ -94,10 +104,10 @@ def _explore(
     hyper: Hyperparams,
     step: jax.Array,
     progress: jax.Array,
-    num_tasks: int,
+    updates_a_step: int,
 ) -> Exploration:
-    """Exploration in a step, which learns from all `num_tasks` tasks once."""
-    task_updates = step.astype(jnp.float32) * num_tasks
+    """Exploration in a step, which learns from so many tasks."""
+    task_updates = step.astype(jnp.float32) * updates_a_step
     return exploration_at(
         hyper, progress, task_updates, schedule=router_config.exploration_schedule
     )
@@ -107,17 +117,22 @@ def _draw(
     config: ConfigDict,
     train: MultiTaskData,
     step: jax.Array,
+    tasks: jax.Array | None,
     *,
     data_key: jax.Array,
     augment_key: jax.Array,
 ) -> Batch:
-    """The batch of a step, its images changed at random if the configuration asks for it."""
+    """The batch of a step, its images changed at random if the configuration asks for it.
+
+    Where `tasks` are named, steps are counted as rounds of all.
+    """
     batch = draw_batch(
         train,
         key=data_key,
         step=step,
         examples=config.training.examples_per_task,
         shared=config.data.share_images,
+        tasks=tasks,
     )
     return batch._replace(images=augment(batch.images, augment_key, kind=config.data.augment))
 
@@ -141,6 +156,7 @@ def _action_losses(
     state: TrainState,
     routed: Routed,
     batch: Batch,
+    tasks: jax.Array | None,
 ) -> jax.Array | None:
     """The losses of all actions, float32 [T, n, D, A], zeros where they are not measured."""
     if not model.learned_router.full_information:
@@ -148,13 +164,23 @@ def _action_losses(
     last = slice(-router_config.measured, None)
     x, actions = routed.observations[0][:, last], routed.decisions.actions[:, last]
     variables = {"params": state.params}
-    outputs = model.apply(variables, x, actions, method="alternatives")
+    outputs = model.apply(variables, x, actions, tasks, method="alternatives")
     flat = outputs.reshape(-1, *outputs.shape[2:])
     offers = jax.vmap(lambda logits: offered(logits, batch.classes))(flat)
     losses = jax.vmap(lambda logits: objective.losses(logits, batch.labels[:, last]))(offers)
     losses = jnp.moveaxis(losses.reshape(outputs.shape[:-1]), (0, 1), (2, 3))
     unmeasured = batch.labels.shape[1] - losses.shape[1]
     return jnp.pad(losses, ((0, 0), (unmeasured, 0), (0, 0), (0, 0)))
+
+
+def _met(
+    before: Routing, probabilities: jax.Array, tasks: jax.Array | None, model: MultiTaskNetwork
+) -> Routing:
+    """The policies after a batch; of tasks that were not in it, as they were met last."""
+    if tasks is not None:
+        of_task = before.probabilities.at[tasks].set(probabilities.mean(1))
+        probabilities = of_task[:, None]
+    return routing_of(probabilities, switches=model.switches_blocks)
 
 
 def _penalty(hyper: Hyperparams, routed: Routed, progress: jax.Array) -> jax.Array | float:

@@ -1,11 +1,14 @@
 """Convolution and pooling that stay fast inside a compiled loop and under `vmap` on CPU.
 
-XLA's CPU backend runs the backward pass of a convolution about thirty times slower inside a loop
-than outside, and turns a `vmap` over kernels into a slow grouped convolution. Shifted slices times
-a matrix are the same sum without either trap. Other backends use their own convolution.
+XLA's CPU backend runs the gradient of a convolution in its kernel tens of times slower inside a
+loop than outside, and turns a `vmap` over kernels into a slow grouped convolution. There shifted
+slices times a matrix are the same sum without either trap. Other backends use their own convolution
+for everything.
 """
 
-from functools import partial
+import math
+from collections.abc import Callable
+from functools import cache, partial
 from typing import Literal
 
 import flax.linen as nn
@@ -15,6 +18,10 @@ from flax.linen.dtypes import promote_dtype
 
 Method = Literal["auto", "slices", "native"]
 Padding = Literal["same", "valid"]
+
+_AXES = ("NHWC", "HWIO", "NHWC")
+_FEW = 9
+"""Slices that patches are made of in one go, at most."""
 
 
 def conv(
@@ -32,7 +39,7 @@ def conv(
       kernel: [rows, columns, channels, features], both sides odd.
       stride: of rows and of columns.
       padding: "same" (zeros around the map keep its resolution) or "valid" (none).
-      method: "slices" (matrix product of shifted slices), "native" (the backend's convolution), or
+      method: "native" (the backend's convolution), "slices" (shifted slices where that is slow), or
         "auto": slices on CPU, native elsewhere.
 
     Returns:
@@ -47,7 +54,7 @@ def conv(
             kernel,
             (stride, stride),
             padding.upper(),
-            dimension_numbers=("NHWC", "HWIO", "NHWC"),
+            dimension_numbers=_AXES,
         )
     if stride > 1:
         for axis in (1, 2):
@@ -55,41 +62,97 @@ def conv(
         padding = "valid"
     rows, columns = kernel.shape[:2]
     around = (rows // 2, columns // 2) if padding == "same" else (0, 0)
-    return _by_slices(x, kernel, around)
+    return _convolve(x, kernel, around)
+
+
+_NUMBERS_AT_ONCE = 2**20
+"""Of patches that stand in memory together in the gradient of a kernel."""
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(2,))
-def _by_slices(x: jax.Array, kernel: jax.Array, around: tuple[int, int]) -> jax.Array:
+def _convolve(x: jax.Array, kernel: jax.Array, around: tuple[int, int]) -> jax.Array:
     """The convolution with so many zeros around each side of the rows and of the columns.
 
-    The gradient is written down: of the input it is a convolution too, and the patches, nine times
-    as large as the map, are made again instead of being kept.
+    The gradient is written down: of the input it is a convolution too.
     """
-    patches = _patches(x, kernel.shape[:2], around)
-    return patches @ kernel.reshape(-1, kernel.shape[-1])
+    return _forward(around)(x, kernel)
 
 
-def _by_slices_forward(x, kernel, around):
-    return _by_slices(x, kernel, around), (x, kernel)
+def _convolve_forward(x, kernel, around):
+    return _convolve(x, kernel, around), (x, kernel)
 
 
-def _by_slices_backward(around, residuals, gradient):
+def _convolve_backward(around, residuals, gradient):
     x, kernel = residuals
-    rows, columns, channels, features = kernel.shape
-    patches = _patches(x, (rows, columns), around).reshape(-1, rows * columns * channels)
-    of_kernel = patches.T @ gradient.reshape(-1, features)
+    rows, columns = kernel.shape[:2]
     turned = kernel[::-1, ::-1].swapaxes(2, 3)
-    of_x = _by_slices(gradient, turned, (rows - 1 - around[0], columns - 1 - around[1]))
-    return of_x, of_kernel.reshape(kernel.shape)
+    of_x = _convolve(gradient, turned, (rows - 1 - around[0], columns - 1 - around[1]))
+    return of_x, _of_kernel(x, gradient, (rows, columns), around)
 
 
-_by_slices.defvjp(_by_slices_forward, _by_slices_backward)
+_convolve.defvjp(_convolve_forward, _convolve_backward)
+
+
+@cache
+def _forward(around: tuple[int, int]) -> Callable[[jax.Array, jax.Array], jax.Array]:
+    """The function of input and kernel: the backend's own, and slices where kernels are mapped."""
+
+    @jax.custom_batching.custom_vmap
+    def forward(x: jax.Array, kernel: jax.Array) -> jax.Array:
+        return jax.lax.conv_general_dilated(
+            x, kernel, (1, 1), [(n, n) for n in around], dimension_numbers=_AXES
+        )
+
+    @forward.def_vmap
+    def forward_of_many(size, mapped, x, kernel):
+        if mapped[1]:
+            by_slices = jax.vmap(partial(_by_slices, around=around), (0 if mapped[0] else None, 0))
+            return by_slices(x, kernel), True
+        out = forward(x.reshape(-1, *x.shape[2:]), kernel)
+        return out.reshape(size, -1, *out.shape[1:]), True
+
+    return forward
+
+
+def _by_slices(x: jax.Array, kernel: jax.Array, around: tuple[int, int]) -> jax.Array:
+    """The convolution as patches times a matrix."""
+    return _patches(x, kernel.shape[:2], around) @ kernel.reshape(-1, kernel.shape[-1])
+
+
+def _of_kernel(
+    x: jax.Array, gradient: jax.Array, sides: tuple[int, int], around: tuple[int, int]
+) -> jax.Array:
+    """The gradient of a kernel of these sides, given that of the output.
+
+    Some examples at a time, so that their patches, many times as large as the maps, stay in cache.
+    """
+    batch, *_, features = gradient.shape
+    shape = (*sides, x.shape[-1], features)
+    numbers = math.prod(gradient.shape[1:3]) * math.prod(shape[:-1])
+    together = max(
+        n
+        for n in range(1, batch + 1)
+        if not batch % n and n * numbers <= max(numbers, _NUMBERS_AT_ONCE)
+    )
+
+    def add(total: jax.Array, part: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, None]:
+        patches = _patches(part[0], sides, around).reshape(-1, math.prod(shape[:-1]))
+        of_part = part[1].reshape(-1, features)
+        return total + jnp.dot(patches.T, of_part, preferred_element_type=jnp.float32), None
+
+    start = jnp.zeros((math.prod(shape[:-1]), features), jnp.float32)
+    parts = [a.reshape(-1, together, *a.shape[1:]) for a in (x, gradient)]
+    return jax.lax.scan(add, start, tuple(parts))[0].reshape(shape).astype(gradient.dtype)
 
 
 def _patches(x: jax.Array, sides: tuple[int, int], around: tuple[int, int]) -> jax.Array:
     """What a kernel of these sides sees at each place, [B, height', width', sides * channels]."""
     x = jnp.pad(x, ((0, 0), *((zeros, zeros) for zeros in around), (0, 0)))
     height, width = x.shape[1] - sides[0] + 1, x.shape[2] - sides[1] + 1
+    if math.prod(sides) > _FEW:  # columns first: fewer operations to compile
+        columns = [x[:, :, column : column + width] for column in range(sides[1])]
+        x = jnp.concatenate(columns, axis=-1)
+        return jnp.concatenate([x[:, row : row + height] for row in range(sides[0])], axis=-1)
     shifted = [
         x[:, row : row + height, column : column + width]
         for row in range(sides[0])

@@ -43,22 +43,27 @@ def options_for(jaxpr: Jaxpr) -> dict[str, str]:
     if jax.default_backend() != "cpu":
         return {}
     arithmetic = {True: 0, False: 0}
-    for number, size in _products(jaxpr):
-        arithmetic[number > 1 and size >= _SHARED] += number * size
+    for number, size, times in _products(jaxpr):
+        arithmetic[number > 1 and size >= _SHARED] += number * size * times
     return EIGEN if arithmetic[True] > arithmetic[False] else {}
 
 
-def _products(jaxpr: Jaxpr) -> Iterator[tuple[int, int]]:
-    """Of each product of a program: how many it is, and the multiply-adds of one.
+def _products(jaxpr: Jaxpr) -> Iterator[tuple[int, int, int]]:
+    """Of each product and convolution: how many it is, the multiply-adds of one, how often it runs.
 
-    What stands in a loop counts once.
+    What stands in a loop of unknown length counts once.
     """
     for equation in jaxpr.eqns:
+        if equation.primitive.name == "conv_general_dilated":
+            kernel = equation.invars[1].aval
+            axes = equation.params["dimension_numbers"].rhs_spec
+            yield 1, equation.outvars[0].aval.size * (kernel.size // kernel.shape[axes[0]]), 1
         if equation.primitive.name == "dot_general":
             (contracted, _), (batch, _) = equation.params["dimension_numbers"]
             left = equation.invars[0].aval.shape
             number = math.prod(left[axis] for axis in batch)
             outputs = equation.outvars[0].aval.size // number
-            yield number, outputs * math.prod(left[axis] for axis in contracted)
+            yield number, outputs * math.prod(left[axis] for axis in contracted), 1
         for inner in jaxprs_in_params(equation.params):
-            yield from _products(getattr(inner, "jaxpr", inner))
+            for number, size, times in _products(getattr(inner, "jaxpr", inner)):
+                yield number, size, times * equation.params.get("length", 1)

@@ -1,77 +1,13 @@
 """Fields that are each allowed but do not go together, and what to change then."""
 
+from routing_jax.config_clashes_components import COMPONENTS
 from routing_jax.config_clashes_compositional import COMPOSITIONAL
-from routing_jax.config_component_clashes import COMPONENTS
+from routing_jax.config_clashes_data import DATA, DISJOINT_TASKS
 from routing_jax.config_fields import RULES, VALUE_RULES
 from routing_jax.config_rules import Clash
 
 _OWN_LOGITS = ("cross_stitch", "joint_classifier")
 """Models with a last layer for each task, whatever their other layers are."""
-_DISJOINT_TASKS = ("superclass", "alphabet", "random_groups")
-"""Ways to cut a set so that each image belongs to one task."""
-
-_DATA = (
-    Clash(
-        ("data.tasks", "data.name"),
-        lambda tasks, name: tasks == "superclass" and name not in ("cifar100", "digit_domains"),
-        "only cifar100 has superclasses; set data.name to cifar100 or data.tasks to one_vs_rest",
-    ),
-    Clash(
-        ("data.tasks", "data.name"),
-        lambda tasks, name: tasks != "superclass" and name == "digit_domains",
-        "its sources are its superclasses, and each is a task; set data.tasks to superclass",
-    ),
-    Clash(
-        ("data.image_size", "data.name"),
-        lambda size, name: size == 0 and name == "digit_domains",
-        "its sources have images of unlike sizes; set data.image_size to 16",
-    ),
-    Clash(
-        ("data.tasks", "data.name"),
-        lambda tasks, name: (tasks == "alphabet") != (name == "omniglot"),
-        "omniglot has alphabet tasks, and no other set has them; change one of the two",
-    ),
-    Clash(
-        ("data.tasks", "data.name"),
-        lambda tasks, name: (tasks == "random_groups") != (name == "mini_imagenet"),
-        "mini_imagenet has random_groups tasks, and no other set has them; change one of the two",
-    ),
-    Clash(
-        ("data.tasks", "data.name"),
-        lambda tasks, name: (tasks == "related_pairs") != (name == "synthetic"),
-        "synthetic has related_pairs tasks, and no other set has them; change one of the two",
-    ),
-    Clash(
-        ("data.tasks", "data.name"),
-        lambda tasks, name: (tasks == "own") != (name == "own"),
-        "a task set of one's own has tasks of its own; change one of the two",
-    ),
-    Clash(
-        ("data.share_images", "data.tasks"),
-        lambda share, tasks: share and tasks in (*_DISJOINT_TASKS, "rotated_copies"),
-        "these tasks have no images in common; set data.share_images to false",
-    ),
-    Clash(
-        ("data.image_size", "data.name"),
-        lambda size, name: size > 0 and name in ("digits", "synthetic"),
-        "only prepared sets are scaled; set data.image_size to 0",
-    ),
-    Clash(
-        ("model.encoder", "data.name"),
-        lambda encoder, name: encoder != "flatten" and name == "synthetic",
-        "synthetic inputs are vectors, not images; set model.encoder to flatten",
-    ),
-    Clash(
-        ("data.augment", "data.name"),
-        lambda augment, name: augment != "none" and name == "synthetic",
-        "synthetic inputs are vectors, not images; set data.augment to none",
-    ),
-    Clash(
-        ("reward.final", "data.name"),
-        lambda final, name: final == "correctness" and name == "synthetic",
-        "a predicted number is not right or wrong; set reward.final to negative_loss",
-    ),
-)
 
 _MODEL = (
     Clash(
@@ -139,9 +75,9 @@ _BASELINES = (
     ),
     Clash(
         ("model.name", "data.tasks"),
-        lambda name, tasks: name == "joint_classifier" and tasks not in _DISJOINT_TASKS,
+        lambda name, tasks: name == "joint_classifier" and tasks not in DISJOINT_TASKS,
         "one classifier of all classes needs tasks without common images; set data.tasks to one of "
-        f"{', '.join(_DISJOINT_TASKS)}, or model.name to routing_network",
+        f"{', '.join(DISJOINT_TASKS)}, or model.name to routing_network",
     ),
     Clash(
         ("router.policy", "router.routes", "model.num_blocks"),
@@ -381,7 +317,7 @@ _TRAINING = (
 )
 
 CLASHES = (
-    *(*_DATA, *_MODEL, *COMPONENTS, *COMPOSITIONAL),
+    *(*DATA, *_MODEL, *COMPONENTS, *COMPOSITIONAL),
     *(*_BASELINES, *_ROUTER, *_UNUSED, *_TRAINING),
 )
 

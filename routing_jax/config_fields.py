@@ -41,14 +41,15 @@ class RuleTraits(NamedTuple):
 
 DATA_SETS = (
     *("mnist", "fashion_mnist", "usps", "cifar100", "omniglot", "mini_imagenet"),
-    *("digits", "digit_domains", "synthetic", "own"),
+    *("clusters", "digits", "digit_domains", "synthetic", "own"),
 )
 DATA_TASKS = (
     *("one_vs_rest", "all_classes", "superclass", "alphabet", "random_groups"),
-    *("related_pairs", "rotated_copies", "own"),
+    *("related_pairs", "rotated_copies", "clusters", "own"),
 )
 DATA_FALLBACKS = ("digits", "none")
 AUGMENTATIONS = ("none", "crop", "crop_flip")
+VALIDATION_USES = ("tuning", "best_step")
 MODELS = (
     *("routing_network", "cross_stitch", "soft_mixture", "gumbel_matrix"),
     *("joint_classifier", "compositional"),
@@ -131,8 +132,9 @@ FIELDS: dict[str, Field] = {
     "data.name": Field(
         "mnist",
         one_of(DATA_SETS),
-        "data set; digits is embedded in scikit-learn, digit_domains joins digits of four sources, "
-        "synthetic is made up for regression, own is given from Python",
+        "data set; clusters are cifar100, mnist and fashion_mnist together, digits is embedded in "
+        "scikit-learn, digit_domains joins digits of four sources, synthetic is made up for "
+        "regression, own is given from Python",
     ),
     "data.tasks": Field("one_vs_rest", one_of(DATA_TASKS), "how the data are cut into tasks"),
     "data.num_tasks": Field(
@@ -147,6 +149,14 @@ FIELDS: dict[str, Field] = {
     "data.cache_dir": Field("", rules.ANY_TEXT, "decoded arrays; '' = the user's cache directory"),
     "data.validation_fraction": Field(
         0.0, rules.UNIT_BELOW_ONE, "share of the training examples held out for validation"
+    ),
+    "data.validation_use": Field(
+        "tuning",
+        one_of(VALIDATION_USES),
+        "whether these take the place of the test set, or choose the step that is tested",
+    ),
+    "data.alphabets": Field(
+        "", rules.ANY_TEXT, "alphabets by name, such as Gujarati,Korean; '' = by data.num_tasks"
     ),
     "data.label_fraction": Field(
         1.0, rules.UNIT_ABOVE_ZERO, "share of the training labels that is kept, task by task"
@@ -309,6 +319,9 @@ FIELDS: dict[str, Field] = {
     "optimizer.momentum": Field(0.9, rules.UNIT_BELOW_ONE, "momentum of sgd"),
     "optimizer.schedule": Field(
         "step", one_of(SCHEDULES), "step = divided by 10 after 70 % of the steps"
+    ),
+    "optimizer.l2": Field(
+        0.0, rules.NON_NEGATIVE, "weight of half the squared norm of all parameters but biases"
     ),
     "optimizer.unused_blocks": Field(
         "keep",

@@ -47,6 +47,12 @@ class InvertedResidual(nn.Module):
         y = self._product(self.features)(y)
         return x + self._normalisation(train)(y)
 
+    def multiply_adds(self, inputs: tuple[int, ...]) -> int:
+        """Of the three convolutions, for one example of shape `inputs`."""
+        height, width, channels = inputs
+        wide = self.expansion * self.features
+        return height * width * (channels * wide + 9 * wide + wide * self.features)
+
     def _product(self, features: int) -> nn.Module:
         """A 1x1 convolution; a bias would be taken out again by the normalisation."""
         return nn.Dense(

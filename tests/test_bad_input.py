@@ -39,6 +39,8 @@ WRONG_VALUES = [
     ("data.relatedness", 1.1, "a number in [0, 1] (default 0.5)"),
     ("data.fallback", "", "one of: digits, none (default 'digits')"),
     ("data.validation_fraction", 1.0, "a number in [0, 1) (default 0.0)"),
+    ("data.validation_use", "best", "one of: tuning, best_step (default 'tuning')"),
+    ("optimizer.l2", -1.0, "a number >= 0 (default 0.0)"),
     ("data.augment", "flip", "one of: none, crop, crop_flip (default 'none')"),
     (
         "model.name",

@@ -16,6 +16,7 @@ from routing_jax.config_components import (
     num_blocks,
     strides_of,
 )
+from routing_jax.isometric import InvertedResidual
 
 INPUTS = (7, 8, 8)  # height, width, channels
 
@@ -111,7 +112,12 @@ def test_the_cost_is_that_of_the_traced_program(monkeypatch, name, stride):
 
 @pytest.mark.parametrize(
     "module",
-    [DenseBlock(3, flatten=True), ConvBlock(5), ValidConvBlock(4, 5, pool=True)],
+    [
+        DenseBlock(3, flatten=True),
+        ConvBlock(5),
+        ValidConvBlock(4, 5, pool=True),
+        InvertedResidual(8),
+    ],
     ids=lambda module: type(module).__name__,
 )
 def test_the_cost_of_the_other_blocks_too(monkeypatch, module):

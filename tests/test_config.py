@@ -69,6 +69,8 @@ def test_the_defaults_are_those_of_the_paper_and_the_issue():
             "cache_dir": "",
             "num_tasks": None,
             "validation_fraction": 0.0,
+            "validation_use": "tuning",
+            "alphabets": "",
             "label_fraction": 1.0,
             "image_size": 0,
             "augment": "none",
@@ -140,6 +142,7 @@ def test_the_defaults_are_those_of_the_paper_and_the_issue():
             "learning_rate": 0.05,
             "momentum": 0.9,
             "schedule": "step",
+            "l2": 0.0,
             "unused_blocks": "keep",
         },
         "training": {
@@ -226,6 +229,76 @@ COMPONENTS = {
             "images in common; set data.share_images to false",
         ),
         (
+            {"data__validation_use": "best_step"},
+            "data.validation_use = 'best_step' and data.validation_fraction = 0.0 clash: the best "
+            "step is chosen by held-out examples; set data.validation_fraction above 0",
+        ),
+        (
+            {"data__alphabets": "Korean"},
+            "data.alphabets = 'Korean' and data.name = 'mnist' clash: only omniglot has alphabets; "
+            "set data.alphabets to ''",
+        ),
+        (
+            ALPHABETS | {"data__alphabets": "Korean", "data__num_tasks": 1},
+            "data.alphabets = 'Korean' and data.num_tasks = 1 clash: the names say how many tasks "
+            "there are; set data.num_tasks to None",
+        ),
+        (
+            {"data__name": "clusters"},
+            "data.tasks = 'one_vs_rest' and data.name = 'clusters' clash: the set clusters has "
+            "tasks of its own, and no other set has them; change one of the two",
+        ),
+        (
+            {"training__round_robin": True, "data__share_images": True},
+            "training.round_robin = True and data.share_images = True clash: a step that learns "
+            "from one task has nobody to share images with; set data.share_images to false",
+        ),
+        (
+            {"training__round_robin": True, "model__name": "cross_stitch"},
+            "training.round_robin = True and model.name = 'cross_stitch' clash: this model learns "
+            "from all tasks together; set training.round_robin to false",
+        ),
+        (
+            COMPONENTS | {"model__encoder": "flatten"},
+            "model.block = 'components' and model.encoder = 'flatten' clash: components need a map "
+            "to work on; set model.encoder to pointwise or model.block to dense",
+        ),
+        (
+            COMPONENTS | {"model__components": ""},
+            "model.block = 'components' and model.components = '' clash: block=components and the "
+            "names of the components go together; set both or neither",
+        ),
+        (
+            {"model__components": "conv3"},
+            "model.block = 'dense' and model.components = 'conv3' clash: block=components and the "
+            "names of the components go together; set both or neither",
+        ),
+        (
+            {"model__strides": "2-1-1"},
+            "model.block = 'dense' and model.strides = '2-1-1' clash: only components have strides "
+            "that can be set; set model.strides to ''",
+        ),
+        (
+            COMPONENTS | {"model__strides": "2-1"},
+            "model.strides = '2-1' and model.depth = 3 clash: each routed layer has one stride; "
+            "give as many as model.depth says",
+        ),
+        (
+            COMPONENTS | {"model__width": 6},
+            "model.block = 'components' and model.encoder = 'pointwise' and model.width = 6 clash: "
+            "4 groups of channels are normalised; set model.width to a multiple of 4",
+        ),
+        (
+            COMPONENTS | {"model__head": "routed"},
+            "model.block = 'components' and model.head = 'routed' clash: components give maps; set "
+            "model.head to own, which gives the logits",
+        ),
+        (
+            COMPONENTS | {"model__num_blocks": 2},
+            "model.block = 'components' and model.num_blocks = 2 clash: the components say "
+            "themselves how many blocks there are; set model.num_blocks to None",
+        ),
+        (
             SYNTHETIC | {"data__tasks": "one_vs_rest"},
             "data.tasks = 'one_vs_rest' and data.name = 'synthetic' clash: synthetic has "
             "related_pairs tasks, and no other set has them; change one of the two",
@@ -247,8 +320,8 @@ COMPONENTS = {
         ),
         (
             {"data__name": "digits", "data__image_size": 4},
-            "data.image_size = 4 and data.name = 'digits' clash: only prepared sets are scaled; "
-            "set data.image_size to 0",
+            "data.image_size = 4 and data.name = 'digits' clash: only single prepared sets are "
+            "scaled; set data.image_size to 0",
         ),
         (
             {"data__name": "digit_domains", "data__image_size": 16},

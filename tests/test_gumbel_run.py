@@ -26,6 +26,15 @@ def test_a_small_run(tmp_path, capsys):
     numbers = [[np.flatnonzero(blocks >= 0.5).tolist() for blocks in task] for task in last]
     assert results["allocation"] == [numbers]
     assert "blocks on" in output
+    # Vectors of 10 to 16 units, then of 16 to 16.
+    costs = results["multiply_adds"]
+    assert costs["of_block"] == [[160] * 3, [256] * 3]
+    first, second = (sum(len(task[depth]) for task in numbers) for depth in range(2))
+    assert sum(costs["per_task"][0]) == 160 * first + 256 * second
+    assert costs["all_blocks"] == 1248
+    saved = 1 - (160 * first + 256 * second) / 4 / 1248
+    np.testing.assert_allclose(costs["share_saved"], saved)
+    assert results["selection"] is None
     # At the start all switches are even: log 2 each, three at each depth.
     entropy = results["curve"][0][0]["policy_entropy_per_depth"]
     assert all(0.9 * 3 * np.log(2) < value <= 3 * np.log(2) + 1e-6 for value in entropy)
@@ -35,4 +44,6 @@ def test_a_small_run(tmp_path, capsys):
         "policy_entropy.png",
         "routing_map.png",
         "task_similarity.png",
+        "multiply_adds.png",
+        "switch_probabilities.png",
     }

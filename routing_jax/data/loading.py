@@ -1,5 +1,6 @@
 """From the `data` part of a configuration to the task set that training uses."""
 
+import difflib
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -7,13 +8,16 @@ from pathlib import Path
 import numpy as np
 from ml_collections import ConfigDict
 
-from routing_jax.data import domains, labels, progress, search, sources, synthetic, tasks
+from routing_jax.data import clusters, domains, labels, progress, search, sources, synthetic, tasks
 from routing_jax.data.labelled_images import LabelledImages
 from routing_jax.data.sources import Say
 from routing_jax.data.tasks import TaskArrays
 from routing_jax.data.versions import VERSIONS
 from routing_jax.errors import UserError
 from routing_jax.types import MultiTaskData
+
+TASKS = tasks.TASKS | {"clusters": clusters.leave_one_out_tasks}
+"""How a split is cut into tasks, by the names of `data.tasks`."""
 
 
 @dataclass(frozen=True)
@@ -31,9 +35,21 @@ class TaskSet:
     """C, the most classes that a task has; 1 where a number is predicted."""
     train: MultiTaskData
     test: MultiTaskData
-    """What is evaluated on; the held-out images where there are any."""
+    """What results are measured on; the held-out images where `evaluated_on` says so."""
     objective: str = "classification"
     """A name of `objectives.OBJECTIVES`."""
+    validation: MultiTaskData | None = None
+    """Held-out images that choose the step which is tested; None where the last one is."""
+
+    @property
+    def watched(self) -> MultiTaskData:
+        """What is evaluated on while training goes on."""
+        return self.test if self.validation is None else self.validation
+
+    @property
+    def watched_on(self) -> str:
+        """`"test"` or `"validation"`, of `watched`."""
+        return self.evaluated_on if self.validation is None else "validation"
 
     @property
     def num_tasks(self) -> int:
@@ -61,13 +77,13 @@ def load(data_config: ConfigDict, *, say: Say) -> TaskSet:
     if data_config.tasks in tasks.IMAGES:
         more = tasks.IMAGES[data_config.tasks]
         splits = {split: more(images) for split, images in splits.items()}
-    train, test, evaluated_on = splits["train"], splits["test"], "test"
-    if data_config.validation_fraction > 0:
-        train, test = hold_out(train, data_config.validation_fraction)
-        evaluated_on = "validation"
+    parts = _parts(splits, data_config)
+    train, test = parts["train"], parts["test"]
     learned = labels.keep_share(_tasks(train, data_config), data_config.label_fraction)
-    tested = _tasks(test, data_config)
-    _require_examples({"training": learned, evaluated_on: tested}, data_config)
+    others = {name: _tasks(part, data_config) for name, part in parts.items() if name != "train"}
+    tested = others["test"]
+    evaluated_on = "validation" if _tunes(data_config) else "test"
+    _require_examples({"training": learned, **others, evaluated_on: tested}, data_config)
     if not data_config.share_images:
         learned = labels.without_unlabelled(learned)
     return TaskSet(
@@ -79,7 +95,27 @@ def load(data_config: ConfigDict, *, say: Say) -> TaskSet:
         train=task_major(train.images, learned),
         test=task_major(test.images, tested),
         objective=learned.objective,
+        validation=(
+            task_major(parts["validation"].images, others["validation"])
+            if "validation" in parts
+            else None
+        ),
     )
+
+
+def _tunes(data_config: ConfigDict) -> bool:
+    """Whether held-out examples take the place of the test set."""
+    return data_config.validation_fraction > 0 and data_config.validation_use == "tuning"
+
+
+def _parts(splits: dict[str, LabelledImages], data_config: ConfigDict) -> dict[str, LabelledImages]:
+    """What is learned from, measured on ("test"), and perhaps chosen by ("validation")."""
+    if data_config.validation_fraction == 0:
+        return splits
+    train, held = hold_out(splits["train"], data_config.validation_fraction)
+    if _tunes(data_config):
+        return {"train": train, "test": held}
+    return {"train": train, "test": splits["test"], "validation": held}
 
 
 def hold_out(images: LabelledImages, fraction: float) -> tuple[LabelledImages, LabelledImages]:
@@ -113,6 +149,8 @@ def _splits(data_config: ConfigDict, say: Say) -> tuple[dict[str, LabelledImages
     if name == "digit_domains":
         read = partial(_read_or_advise, data_config=data_config, say=say)
         return domains.digit_domains(read, side=data_config.image_size), False
+    if name == "clusters":
+        return _clusters(data_config, say), False
     why = ""
     folder = search.find_prepared(name, data_config.dir)
     if folder is None and _may_fall_back(data_config):
@@ -144,6 +182,22 @@ def _read_or_advise(name: str, *, data_config: ConfigDict, say: Say) -> dict[str
     return _read(name, folder, data_config, say)
 
 
+def _clusters(data_config: ConfigDict, say: Say) -> dict[str, LabelledImages]:
+    """The splits of three sets in one, or of two where the third is not prepared."""
+    names = list(clusters.REQUIRED)
+    if search.find_prepared(clusters.OPTIONAL, data_config.dir) is not None:
+        names.append(clusters.OPTIONAL)
+    found = {name: _read_or_advise(name, data_config=data_config, say=say) for name in names}
+    if clusters.OPTIONAL not in found:
+        say(
+            f"NOTICE: training without the ten tasks of {clusters.OPTIONAL}. "
+            + _advice(clusters.OPTIONAL, data_config.dir, "")
+        )
+    train, _ = hold_out(found["cifar100"]["train"], clusters.HELD_OUT)
+    found["cifar100"] = found["cifar100"] | {"train": train}
+    return clusters.join(found, say=say)
+
+
 def _may_fall_back(data_config: ConfigDict) -> bool:
     return data_config.name == "mnist" and data_config.fallback != "none"
 
@@ -173,7 +227,7 @@ def _advice(name: str, data_dir: str, why: str) -> str:
 
 def _tasks(images: LabelledImages, data_config: ConfigDict) -> TaskArrays:
     """The tasks of a split, as many as are asked for."""
-    arrays = tasks.TASKS[data_config.tasks](images)
+    arrays = TASKS[data_config.tasks](images)
     exist, wanted = len(arrays.names), data_config.num_tasks
     if wanted is not None and wanted > exist:
         raise UserError(
@@ -181,7 +235,25 @@ def _tasks(images: LabelledImages, data_config: ConfigDict) -> TaskArrays:
             f"{data_config.tasks} has {exist} tasks: set data.num_tasks to at most {exist}, or to "
             "None for all."
         )
-    return arrays.first(wanted or exist)
+    if data_config.alphabets:
+        return arrays.subset(_named(data_config.alphabets, arrays.names))
+    return arrays.subset(list(range(wanted or exist)))
+
+
+def _named(alphabets: str, names: tuple[str, ...]) -> list[int]:
+    """The numbers of alphabets by their names, "Gujarati,Korean"."""
+    wanted = alphabets.split(",")
+    unknown = [name for name in wanted if name not in names]
+    if unknown:
+        near = difflib.get_close_matches(unknown[0], names, n=1)
+        hint = f" (did you mean {near[0]}?)" if near else ""
+        raise UserError(
+            f"data.alphabets: there is no alphabet {unknown[0]!r}{hint}; those that exist: "
+            f"{', '.join(names)}."
+        )
+    if len(set(wanted)) < len(wanted):
+        raise UserError(f"data.alphabets = {alphabets}: name each alphabet once.")
+    return [names.index(name) for name in wanted]
 
 
 def _require_examples(splits: dict[str, TaskArrays], data_config: ConfigDict) -> None:

@@ -25,16 +25,16 @@ class TaskArrays:
     objective: str = "classification"
     """A name of `objectives.OBJECTIVES`."""
 
-    def first(self, count: int) -> "TaskArrays":
-        """The first `count` tasks."""
-        longest = int(self.sizes[:count].max())
+    def subset(self, rows: list[int]) -> "TaskArrays":
+        """The tasks of these numbers, in their order."""
+        longest = int(self.sizes[rows].max())
         return dataclasses.replace(
             self,
-            names=self.names[:count],
-            index=self.index[:count, :longest],
-            labels=self.labels[:count, :longest],
-            sizes=self.sizes[:count],
-            classes=self.classes[:count],
+            names=tuple(self.names[row] for row in rows),
+            index=self.index[rows, :longest],
+            labels=self.labels[rows, :longest],
+            sizes=self.sizes[rows],
+            classes=self.classes[rows],
         )
 
 

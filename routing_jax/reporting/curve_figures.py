@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator
 
 from routing_jax.reporting.figure_style import line_look, new_figure, save, tidy
-from routing_jax.reporting.formats import measured, scale
+from routing_jax.reporting.formats import curve_set, measured, scale
 from routing_jax.reporting.looks import FEW_POINTS, LOSSES, spans_a_decade
 from routing_jax.reporting.routing_file import Routing
 
@@ -65,8 +65,10 @@ def _draw_metrics(axes: Axes, results: dict[str, Any]) -> None:
             f"{name.replace('_', ' ')}, {measured(name, float(values[:, -1].mean()))} at the end"
         )
         _draw_line(axes, results, factor * values, label=label, index=i)
-    evaluated_on = results["dataset"]["evaluated_on"]
-    axes.set_ylabel(f"{evaluated_on} {names[0]} ({unit}mean over tasks)")
+    for number, step in enumerate((results.get("selection") or {}).get("step", ())):
+        label = "" if number else "judged at the best step"
+        axes.axvline(step, color="0.6", linestyle=":", linewidth=1, label=label)
+    axes.set_ylabel(f"{curve_set(results)} {names[0]} ({unit}mean over tasks)")
     axes.legend(fontsize=8)
 
 

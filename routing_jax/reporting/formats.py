@@ -22,6 +22,14 @@ def higher_is_better(metric: str) -> bool:
     return metric.endswith("accuracy")
 
 
+def curve_set(results: dict[str, Any]) -> str:
+    """The set that the curves of a run are on, "test" or "validation".
+
+    Their entries call its metrics test_accuracy and the like whatever it is.
+    """
+    return "validation" if results.get("selection") else results["dataset"]["evaluated_on"]
+
+
 def scale(metric: str) -> tuple[float, str]:
     """What to multiply a metric by for an axis, and the unit it then has: percent or nothing."""
     return (100.0, "%, ") if higher_is_better(metric) else (1.0, "")
@@ -94,6 +102,11 @@ def route(actions: list[int]) -> str:
 def allocation(blocks_of_depth: list[list[int]]) -> str:
     """A task's blocks as "0,1,3 → 2 → none"."""
     return " → ".join(",".join(map(str, blocks)) or "none" for blocks in blocks_of_depth)
+
+
+def allocation_sizes(blocks_of_depth: list[list[int]]) -> str:
+    """How many blocks a task has at each depth, as "3-1-0"."""
+    return joined([len(blocks) for blocks in blocks_of_depth])
 
 
 def dataset_label(results: dict[str, Any]) -> str:

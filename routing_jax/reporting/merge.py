@@ -17,7 +17,13 @@ import numpy as np
 
 from routing_jax.config import flatten
 from routing_jax.errors import UserError
-from routing_jax.reporting.results import PER_TASK, over_seeds, read_results, write_results
+from routing_jax.reporting.results import (
+    PER_TASK,
+    multiply_adds,
+    over_seeds,
+    read_results,
+    write_results,
+)
 from routing_jax.reporting.sweep_summary import SEED, read_sweep
 
 _ALIKE = ("experiment", "dataset", "tasks", "parameters", "versions", "device", "git_commit")
@@ -54,6 +60,8 @@ def merge(parts: Sequence[dict[str, Any]]) -> dict[str, Any]:
         "test": {name: _joined_metric(parts, name) for name in first["test"]},
         "curve": [curve for part in parts for curve in part["curve"]],
         **{name: _joined_routes(parts, name) for name in PER_TASK},
+        "multiply_adds": _joined_costs(parts),
+        "selection": _joined_selection(parts),
         "seconds": {
             name: median(part["seconds"][name] for part in parts) for name in first["seconds"]
         },
@@ -95,6 +103,25 @@ def _joined_routes(parts: Sequence[dict[str, Any]], name: str) -> list[Any] | No
     if any(part.get(name) is None for part in parts):
         return None
     return [routes for part in parts for routes in part[name]]
+
+
+def _joined_costs(parts: Sequence[dict[str, Any]]) -> dict[str, Any] | None:
+    """What the routed layers of all seeds cost; None where it is not known."""
+    found = [part.get("multiply_adds") for part in parts]
+    if not all(found):
+        return None
+    return multiply_adds(
+        found[0]["of_block"], [tasks for one in found for tasks in one["per_task"]]
+    )
+
+
+def _joined_selection(parts: Sequence[dict[str, Any]]) -> dict[str, Any] | None:
+    """The best steps of all seeds; None where the last ones count."""
+    found = [part.get("selection") for part in parts]
+    if not all(found):
+        return None
+    joined = {name: [x for one in found for x in one[name]] for name in ("step", "value")}
+    return found[0] | joined
 
 
 def _joined_metric(parts: Sequence[dict[str, Any]], name: str) -> dict[str, Any]:

@@ -25,12 +25,14 @@ class ProgressReport:
         step: steps done, counted from the beginning of the run.
         loss: training loss, mean over tasks.
         metrics: of the training batches by name, means over tasks; the first one is shown.
-        test_metrics: the newest on the test set, likewise; empty before the first evaluation.
+        test_metrics: the newest on the set that is evaluated on, likewise; empty before the first
+            evaluation.
         policy_entropy: in nats, mean over tasks and depths.
         blocks_used: how many different blocks the greedy routes use, per depth.
         examples_per_second: training examples of all tasks together.
         seconds_left: estimated.
         note: what else there is to say, such as of how many cells these are the medians.
+        watched_on: the name of the set that is evaluated on.
     """
 
     step: int
@@ -42,6 +44,7 @@ class ProgressReport:
     examples_per_second: float
     seconds_left: float
     note: str = ""
+    watched_on: str = "test"
 
 
 @dataclass(frozen=True)
@@ -92,7 +95,7 @@ def log_line(report: ProgressReport, *, total_steps: int) -> str:
     fields = [
         f"loss {report.loss:z.4f}",
         *(f"{name} {value}" for name, value in _first(report.metrics)),
-        *(f"test {name} {value}" for name, value in _first(report.test_metrics)),
+        *(f"{report.watched_on} {name} {value}" for name, value in _first(report.test_metrics)),
         f"policy entropy {report.policy_entropy:z.2f} nats",
         f"blocks used {joined(report.blocks_used)}",
         f"{rate(report.examples_per_second)} examples/s",
@@ -136,8 +139,8 @@ def _worded_metric(report: ProgressReport) -> list[str]:
     """The first metric as "accuracy 94.1 % (test 93.0 %)", or as much of it as there is."""
     trained, tested = _first(report.metrics), _first(report.test_metrics)
     if not trained:
-        return [f"test {name} {value}" for name, value in tested]
-    behind = "".join(f" (test {value})" for _, value in tested)
+        return [f"{report.watched_on} {name} {value}" for name, value in tested]
+    behind = "".join(f" ({report.watched_on} {value})" for _, value in tested)
     return [f"{name} {value}{behind}" for name, value in trained]
 
 
@@ -152,7 +155,7 @@ def _note(report: ProgressReport) -> list[str]:
 
 def _ever_shorter(report: ProgressReport) -> Iterator[list[str]]:
     """The fields in short words, then without what can be spared, then with fewer and fewer."""
-    test = [f"test {_short(value)}" for _, value in _first(report.test_metrics)]
+    test = [f"{report.watched_on} {_short(value)}" for _, value in _first(report.test_metrics)]
     entropy = f"{report.policy_entropy:z.2f}"
     first = [f"{clock(report.seconds_left)} left", f"loss {report.loss:z.3f}"]
     first += [f"{name[:3]} {_short(value)}" for name, value in _first(report.metrics)]

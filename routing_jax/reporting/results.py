@@ -58,6 +58,37 @@ class SecondsRecord:
 
 
 @dataclass(frozen=True)
+class SelectionRecord:
+    """How the steps were chosen that a run is judged by; S seeds.
+
+    Attributes:
+        evaluated_on: the set they were chosen by, "validation"; it is the one of the curve.
+        metric: what was best there, in the mean over tasks.
+        step: [S], the best step of each seed.
+        value: [S], of the metric at that step.
+    """
+
+    evaluated_on: str
+    metric: str
+    step: Sequence[int]
+    value: Sequence[float]
+
+
+@dataclass(frozen=True)
+class CostRecord:
+    """Multiply-adds of the routed layers for one example; encoder and heads are left out.
+
+    Attributes:
+        of_block: [D][K] of each block.
+        per_task: [S, T] of the blocks that a task runs: those that are on, or on its route, which
+            for routes that depend on the input is the most frequent one.
+    """
+
+    of_block: Sequence[Sequence[int]]
+    per_task: np.ndarray
+
+
+@dataclass(frozen=True)
 class RunRecord:
     """What only the run itself knows; S seeds trained side by side.
 
@@ -68,11 +99,15 @@ class RunRecord:
         seeds: the S seeds.
         test: [S, T] per metric, of the final evaluation; accuracies are fractions.
         curve: [S][i], entries with step, epoch, train_loss, policy_entropy_per_depth [D],
-            blocks_used_per_depth [D] and the mean of each metric, as test_accuracy.
+            blocks_used_per_depth [D] and the mean of each metric, as test_accuracy,
+            on the set that `selection` or else the data set names.
         routing_map: [S, T, D] greedy blocks, PASS = -1; None where routes are mixtures.
         allocation: bool [S, T, D, K], which blocks are on; None where blocks are not switched.
         mixing_weights: [S, T, D, K], what tasks take of each block; None where blocks are not
             mixed.
+        multiply_adds: what the routed layers cost; None where it is not known.
+        selection: by what the best step of each seed was chosen, where `test` and what blocks and
+            routes are told of were measured; None where the last step counts.
         seconds: where the time went.
         examples_per_second: training examples of all tasks and seeds, over `seconds.train`.
         parameters: trained numbers of one seed's network, its router included.
@@ -90,6 +125,8 @@ class RunRecord:
     routing_map: np.ndarray | None
     allocation: np.ndarray | None
     mixing_weights: np.ndarray | None
+    multiply_adds: CostRecord | None
+    selection: SelectionRecord | None
     seconds: SecondsRecord
     examples_per_second: float
     parameters: int
@@ -115,6 +152,8 @@ def build_results(record: RunRecord) -> dict[str, Any]:
         "routing_map": _plain(record.routing_map),
         "allocation": _blocks_on(record.allocation),
         "mixing_weights": _plain(record.mixing_weights),
+        "multiply_adds": _costs(record.multiply_adds),
+        "selection": None if record.selection is None else asdict(record.selection),
         "seconds": asdict(record.seconds),
         "examples_per_second": record.examples_per_second,
         "parameters": record.parameters,
@@ -175,6 +214,24 @@ def _blocks_on(allocation: np.ndarray | None) -> list[Any] | None:
     ]
 
 
+def _costs(costs: CostRecord | None) -> dict[str, Any] | None:
+    if costs is None:
+        return None
+    of_block = [list(blocks) for blocks in costs.of_block]
+    return multiply_adds(of_block, np.asarray(costs.per_task).tolist())
+
+
+def multiply_adds(of_block: list[list[int]], per_task: list[list[int]]) -> dict[str, Any]:
+    """What routed layers cost: see `CostRecord`.
+
+    Returns:
+        Both, the sum over all blocks, and the share of it that the tasks save in the mean.
+    """
+    total = sum(map(sum, of_block))
+    saved = 1 - float(np.mean(per_task)) / total if total else 0.0
+    return {"of_block": of_block, "all_blocks": total, "per_task": per_task, "share_saved": saved}
+
+
 def _plain_entry(entry: CurveEntry) -> dict[str, Any]:
     return {name: np.asarray(value).tolist() for name, value in entry.items()}
 
@@ -182,6 +239,8 @@ def _plain_entry(entry: CurveEntry) -> dict[str, Any]:
 def _check_shapes(record: RunRecord) -> None:
     expected = (len(record.seeds), len(record.tasks))
     shapes = {f"test {name}": np.shape(values) for name, values in record.test.items()}
+    if record.multiply_adds is not None:
+        shapes["multiply_adds"] = np.shape(record.multiply_adds.per_task)
     for name in PER_TASK:
         if getattr(record, name) is not None:
             shapes[name] = np.shape(getattr(record, name))[:2]

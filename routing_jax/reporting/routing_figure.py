@@ -8,6 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
+from routing_jax.config_components import components_of
 from routing_jax.reporting.figure_style import new_figure, save
 from routing_jax.reporting.formats import PASS_ROUTE
 from routing_jax.reporting.routing_file import Routing
@@ -69,12 +70,22 @@ def _mark_greedy(axes: Axes, results: dict[str, Any], depth: int, *, actions: in
     axes.plot(columns, range(len(columns)), linestyle="", markersize=4.5, **GREEDY_MARK)
 
 
-def _label(axes: Axes, results: dict[str, Any], depth: int, *, actions: int) -> None:
+def _block_names(results: dict[str, Any], actions: int) -> list[str]:
+    """A number for each block, or what it is where blocks are unlike."""
+    model = results["config"].get("model", {})
     names = [str(block) for block in range(actions)]
+    kinds = components_of(model.get("components", ""))
+    if len(set(kinds)) > 1:
+        names[: len(kinds)] = kinds
     if results["config"]["router"]["pass_action"]:
         names[-1] = "PASS"
+    return names
+
+
+def _label(axes: Axes, results: dict[str, Any], depth: int, *, actions: int) -> None:
+    names = _block_names(results, actions)
     axes.set_xticks(range(actions), names, fontsize=7)
-    if names[-1] == "PASS":
-        axes.get_xticklabels()[-1].set_rotation(90)
+    for label, name in zip(axes.get_xticklabels(), names, strict=True):
+        label.set_rotation(0 if name.isdigit() else 90)
     axes.set_title(f"depth {depth + 1}", fontsize=10)
     axes.set_xlabel("block")

@@ -28,4 +28,5 @@ def alike_side_by_side(similarity: np.ndarray) -> np.ndarray:
     if len(similarity) < 2:
         return np.arange(len(similarity))
     above = np.triu_indices(len(similarity), 1)
-    return leaves_list(linkage(1 - similarity[above], "average", optimal_ordering=True))
+    distance = np.maximum(1 - similarity[above], 0)  # a cosine may be rounded to above 1
+    return leaves_list(linkage(distance, "average", optimal_ordering=True))

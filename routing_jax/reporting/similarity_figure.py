@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from routing_jax.reporting.allocation import blocks_on
 from routing_jax.reporting.figure_style import new_figure, save
 from routing_jax.reporting.routing_file import Routing
 from routing_jax.reporting.similarity import alike_side_by_side, task_similarity
@@ -21,7 +22,7 @@ def draw_task_similarity(results: dict[str, Any], routing: Routing, figures_dir:
 
     Tasks that are alike stand side by side.
     """
-    on = routing.probabilities[:, -1] >= 0.5  # [S, T, D, K]
+    on = blocks_on(results, routing)  # [S, T, D, K]
     similarity = np.mean([task_similarity(patterns) for patterns in on], axis=0)
     order = alike_side_by_side(similarity)
     tasks, names = len(order), [routing.tasks[task] for task in order]

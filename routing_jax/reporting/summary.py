@@ -7,6 +7,7 @@ from rich.table import Table
 
 from routing_jax.reporting.formats import (
     allocation,
+    allocation_sizes,
     duration,
     heading,
     measured,
@@ -17,6 +18,8 @@ from routing_jax.reporting.formats import (
 )
 from routing_jax.workdir import Workdir
 
+WIDEST_ALLOCATION = 40
+"""Characters up to which the blocks of a task are named one by one."""
 WIDEST_TITLE = 78
 """Characters of a title that a table widens for; a longer one is wrapped."""
 
@@ -55,8 +58,14 @@ def _routes(results: dict[str, Any]) -> list[str] | None:
     if results["routing_map"] is not None:
         return [route(actions) for actions in results["routing_map"][0]]
     if results.get("allocation") is not None:
-        return [allocation(blocks) for blocks in results["allocation"][0]]
+        tasks = results["allocation"][0]
+        return [(allocation_sizes if _are_many(tasks) else allocation)(blocks) for blocks in tasks]
     return None
+
+
+def _are_many(tasks: list[list[list[int]]]) -> bool:
+    """Whether the blocks of tasks are too many to be named in a table."""
+    return max(len(allocation(blocks)) for blocks in tasks) > WIDEST_ALLOCATION
 
 
 def figures_line(results: dict[str, Any]) -> str:
@@ -97,7 +106,13 @@ def _caption(results: dict[str, Any]) -> str | None:
     if results["routing_map"] is not None:
         parts.append(f"route: the block chosen at each depth{of_seed}")
     if results.get("allocation") is not None:
-        parts.append(f"blocks on: those whose mean a task takes at each depth{of_seed}")
+        those = "how many" if _are_many(results["allocation"][0]) else "those"
+        parts.append(f"blocks on: {those} whose mean a task takes at each depth{of_seed}")
+    selection = results.get("selection")
+    if selection:
+        steps = ", ".join(f"{step:,}" for step in selection["step"])
+        metric = selection["metric"].replace("_", " ")
+        parts.append(f"tested at the step of the best validation {metric} ({steps})")
     if several:
         parts.append("±: standard error over seeds")
     return "; ".join(parts) or None

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from routing_jax.reporting.figure_style import line_look, new_figure, save, tidy
-from routing_jax.reporting.formats import scale
+from routing_jax.reporting.formats import curve_set, scale
 from routing_jax.reporting.sweep_lines import (
     apart,
     settings_label,
@@ -98,8 +98,8 @@ def _draw_curves(
     for axes, (others, panel) in zip(grid.flat, panels.items(), strict=False):
         _draw_panel(axes, panel, field, metric, title=settings_label(others) if others else "")
     for axes in grid[:, 0]:
-        evaluated_on, unit = about["dataset"]["evaluated_on"], scale(metric)[1]
-        axes.set_ylabel(f"{evaluated_on} {_words(metric)} ({unit}mean over tasks)")
+        unit = scale(metric)[1]
+        axes.set_ylabel(f"{curve_set(about)} {_words(metric)} ({unit}mean over tasks)")
     grid[0, 0].legend(fontsize=8)
     return figure
 

@@ -76,6 +76,7 @@ class CellsRun(Run):
             blocks_used=tuple(np.median(report.blocks_used[sound], axis=0).astype(int).tolist()),
             examples_per_second=sound.size * self.task_examples / pace.seconds_per_step,
             seconds_left=pace.seconds_left(int(report.step), self.schedule),
+            watched_on=self.tasks.watched_on,
             note=", ".join(filter(None, [spread(*next(iter(shown.items())), sound), self.about])),
         )
 

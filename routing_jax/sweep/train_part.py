@@ -118,6 +118,7 @@ def _outcomes(
             jax.tree.map(lambda leaf: leaf[cell], evaluation),
             step=int(outcome.state.step),
             parameters=parameters,
+            best=jax.tree.map(lambda leaf: leaf[cell], outcome.state.best),
             curve=[_of_cell(entry, cell) for entry in records],
             elapsed=share,
             command=part.commands[cell],

@@ -105,6 +105,7 @@ class Run:
             blocks_used=tuple(report.blocks_used.tolist()),
             examples_per_second=self.task_examples / pace.seconds_per_step,
             seconds_left=pace.seconds_left(int(report.step), self.schedule),
+            watched_on=self.tasks.watched_on,
         )
 
 
@@ -153,7 +154,7 @@ def train(run: Run, state: TrainState | None, outputs: Outputs, stops: Stops) ->
     """
     outputs.progress.phase("compiling the training step")
     began = time.perf_counter()
-    train_data, test_data = to_device(run.tasks.train), to_device(run.tasks.test)
+    train_data, test_data = to_device(run.tasks.train), to_device(run.tasks.watched)
     with cached_compilations():
         if state is None:
             state = run.init(run.hyper, train_data)

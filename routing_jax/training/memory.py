@@ -59,7 +59,7 @@ def glance(run: Run) -> Needed:
         blocks, agents = 1, 0  # no policy, and fixed routes may share all their blocks
     hidden_banks = model.depth - 1 if model.bank == "per_depth" else 0
     numbers = blocks * (agents * model.depth + hidden_banks * model.width)
-    return Needed(data=_bytes((run.tasks.train, run.tasks.test)), state=4 * numbers)
+    return Needed(data=_bytes((run.tasks.train, run.tasks.watched)), state=4 * numbers)
 
 
 def _agents(router: ml_collections.ConfigDict, tasks: int) -> int:
@@ -72,7 +72,7 @@ def estimate(run: Run) -> Needed:
     """What a run needs at least."""
     state = abstract_state(run)
     return Needed(
-        data=_bytes((run.tasks.train, run.tasks.test)),
+        data=_bytes((run.tasks.train, run.tasks.watched)),
         state=_bytes(state),
         gradients=_bytes(state.params),
         activations=_activations(run),

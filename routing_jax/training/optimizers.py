@@ -5,6 +5,7 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 import optax
+from jax.tree_util import DictKey, tree_map_with_path
 from ml_collections import ConfigDict
 
 from routing_jax.rl.router_optimizer import label_parameters, router_optimizer
@@ -12,6 +13,7 @@ from routing_jax.rl.rules import LOSSES
 from routing_jax.routers.router import Router
 from routing_jax.training.block_updates import mask_unused_blocks
 from routing_jax.training.state import Hyperparams
+from routing_jax.types import Params
 
 
 def make_optimizer(
@@ -42,14 +44,24 @@ def _block_optimizer(
     def learning_rate(step: jax.Array) -> jax.Array:
         return hyper.learning_rate * factor(jnp.asarray(step, jnp.float32))
 
-    if optimizer_config.name == "sgd" and optimizer_config.momentum == 0:
-        return optax.sgd(learning_rate)  # without memory, nothing moves an unused block
+    # Without memory and decay, nothing moves an unused block.
+    moves_unused = optimizer_config.l2 > 0 or optimizer_config.name != "sgd"
     if optimizer_config.name == "adam":
         optimizer = optax.adam(learning_rate)
+    elif optimizer_config.momentum == 0:
+        optimizer = optax.sgd(learning_rate)
     else:
-        optimizer = optax.sgd(learning_rate, momentum=optimizer_config.momentum)
+        optimizer, moves_unused = optax.sgd(learning_rate, optimizer_config.momentum), True
+    if optimizer_config.l2 > 0:
+        decay = optax.add_decayed_weights(optimizer_config.l2, mask=_without_biases)
+        optimizer = optax.chain(decay, optimizer)
     keep = optimizer_config.unused_blocks == "keep"
-    return mask_unused_blocks(optimizer) if keep else optimizer
+    return mask_unused_blocks(optimizer) if keep and moves_unused else optimizer
+
+
+def _without_biases(params: Params) -> Params:
+    """True for all parameters that are not biases."""
+    return tree_map_with_path(lambda path, _: path[-1] != DictKey("bias"), params)
 
 
 def _router_optimizer(

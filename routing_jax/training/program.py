@@ -12,10 +12,12 @@ from routing_jax.data.sampling import draw_batch
 from routing_jax.models.factory import DataShape, make_model
 from routing_jax.models.network import MultiTaskNetwork
 from routing_jax.objectives import OBJECTIVES, Objective
+from routing_jax.reporting.formats import higher_is_better
 from routing_jax.rl.rewards import empty_usage
 from routing_jax.training.evaluation import Evaluation, evaluate
 from routing_jax.training.optimizers import make_optimizer
 from routing_jax.training.state import (
+    Best,
     Hyperparams,
     TrainState,
     blocks_taken,
@@ -66,6 +68,11 @@ class Program:
     total_steps: int
 
     @property
+    def chooses(self) -> bool:
+        """Whether the run is judged by its best step instead of its last."""
+        return self.config.data.validation_use == "best_step"
+
+    @property
     def objective(self) -> Objective:
         """What the tasks ask for."""
         return OBJECTIVES[self.shape.objective]
@@ -83,15 +90,21 @@ class Program:
             {"params": keys.init, "router": keys.step}, first.images, exploration=exploration
         )
         routing = routing_of(routed.probabilities, switches=model.switches_blocks)
+        params, batch_stats = variables["params"], variables.get("batch_stats", {})
         return TrainState(
             step=jnp.int32(0),
-            params=variables["params"],
-            batch_stats=variables.get("batch_stats", {}),
-            optimizer=self._optimizer(model, hyper).init(variables["params"]),
+            params=params,
+            batch_stats=batch_stats,
+            optimizer=self._optimizer(model, hyper).init(params),
             usage=empty_usage(len(model.bank_of_depth), self._usage_window),
             routing=routing,
             tally=empty_tally(self.objective.no_metrics()),
             snapshots=empty_snapshots(routing.probabilities),
+            best=(
+                Best(params, batch_stats, jnp.float32(-jnp.inf), jnp.int32(0))
+                if self.chooses
+                else None
+            ),
         )
 
     def segment(
@@ -104,6 +117,8 @@ class Program:
         evaluate_now: jax.Array,
     ) -> tuple[TrainState, SegmentReport]:
         """Takes `steps` steps (int32 scalar), then evaluates on `test` if `evaluate_now`.
+
+        Where the run chooses its best step, `test` are the examples to choose by.
 
         How a run is cut into segments changes neither its parameters nor its curves.
         """
@@ -133,6 +148,8 @@ class Program:
             (empty_tally(self.objective.no_metrics()), snapshots),
             (state.tally, state.snapshots),
         )
+        if self.chooses:
+            state = state._replace(best=self._best(state, evaluation, evaluate_now))
         return state._replace(tally=tally, snapshots=snapshots), report
 
     def evaluate(self, state: TrainState, hyper: Hyperparams, test: MultiTaskData) -> Evaluation:
@@ -159,6 +176,14 @@ class Program:
             return jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
 
         return jax.lax.cond(wanted, lambda: self.evaluate(state, hyper, test), zeros)
+
+    def _best(self, state: TrainState, evaluation: Evaluation, evaluate_now: jax.Array) -> Best:
+        """The best step so far; of equals the first."""
+        name, values = next(iter(evaluation.metrics.items()))
+        score = values.mean() if higher_is_better(name) else -values.mean()
+        better = evaluate_now & (score > state.best.score)
+        newest = Best(state.params, state.batch_stats, score, state.step)
+        return jax.tree.map(lambda new, old: jnp.where(better, new, old), newest, state.best)
 
     def _report(
         self, state: TrainState, model: MultiTaskNetwork, evaluation: Evaluation

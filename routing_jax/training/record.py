@@ -9,9 +9,12 @@ from ml_collections import ConfigDict
 
 from routing_jax.config_components import num_blocks
 from routing_jax.reporting import results
+from routing_jax.reporting.formats import higher_is_better
+from routing_jax.training.cost import routed_cost
 from routing_jax.training.evaluation import Evaluation
 from routing_jax.training.loop import Run
 from routing_jax.training.pace import Elapsed
+from routing_jax.training.state import Best
 
 
 def run_record(
@@ -20,6 +23,7 @@ def run_record(
     *,
     step: int,
     parameters: int,
+    best: Best | None = None,
     curve: Sequence[results.CurveEntry],
     elapsed: Elapsed,
     command: str,
@@ -28,9 +32,10 @@ def run_record(
 
     Args:
       planned: the run.
-      evaluation: of its last state, as NumPy arrays.
-      step: of that state.
+      evaluation: of the state that it is judged by, as NumPy arrays.
+      step: of its last state.
       parameters: trained numbers of its network.
+      best: what the run is judged by, as NumPy arrays; None for that state.
       curve: the records of its evaluations.
       elapsed: where the time went.
       command: as typed.
@@ -53,6 +58,8 @@ def run_record(
         routing_map=_routing_map(config, tasks.num_tasks, evaluation),
         allocation=_allocation(config, evaluation),
         mixing_weights=_mixing_weights(config, evaluation),
+        multiply_adds=routed_cost(planned.program, evaluation, _allocation(config, evaluation)),
+        selection=_selection(best, next(iter(evaluation.metrics))),
         seconds=results.SecondsRecord(
             total=elapsed.total,
             compile=elapsed.compile,
@@ -98,6 +105,13 @@ def _allocation(config: ConfigDict, evaluation: Evaluation) -> np.ndarray | None
     if config.model.name != "gumbel_matrix":
         return None
     return evaluation.routing[None] >= 0.5
+
+
+def _selection(best: Best | None, metric: str) -> results.SelectionRecord | None:
+    if best is None:
+        return None
+    value = float(best.score) if higher_is_better(metric) else -float(best.score)
+    return results.SelectionRecord("validation", metric, [int(best.step)], [value])
 
 
 def _device() -> str:

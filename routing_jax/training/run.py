@@ -26,7 +26,7 @@ from routing_jax.training.pace import Elapsed, Schedule, Stopwatch
 from routing_jax.training.program import Program
 from routing_jax.training.quiet import quiet_libraries
 from routing_jax.training.record import run_record
-from routing_jax.training.state import Snapshots, TrainState, hyperparams
+from routing_jax.training.state import Snapshots, TrainState, hyperparams, judged
 from routing_jax.training.stopping import Stops
 from routing_jax.workdir import Workdir
 
@@ -185,8 +185,9 @@ def _evaluate(
 
 
 def final_evaluation(planned: loop.Run, outcome: loop.Outcome) -> Evaluation:
-    """The evaluation of a run's last state, as NumPy arrays."""
-    if outcome.report is None:  # killed behind the last checkpoint
+    """The evaluation of what a run is judged by, as NumPy arrays."""
+    # The last evaluation was of something else, or there was none: killed behind the last save.
+    if outcome.state.best is not None or outcome.report is None:
         return _evaluation_of(planned, outcome.state)
     return outcome.report.evaluation
 
@@ -214,6 +215,7 @@ def _record(
         evaluation,
         step=int(state.step),
         parameters=sum(leaf.size for leaf in jax.tree.leaves(state.params)),
+        best=state.best,
         curve=read_records(command.workdir.metrics_path),
         elapsed=elapsed,
         command=shlex.join(["python", *sys.argv]),
@@ -223,7 +225,8 @@ def _record(
 def _evaluation_of(planned: loop.Run, state: TrainState) -> Evaluation:
     test = loop.to_device(planned.tasks.test)
     with cached_compilations():
-        return jax.device_get(jax.jit(planned.program.evaluate)(state, planned.hyper, test))
+        evaluate = jax.jit(planned.program.evaluate)
+        return jax.device_get(evaluate(judged(state), planned.hyper, test))
 
 
 def _write(

@@ -191,6 +191,17 @@ def blocks_taken(routing: Routing, *, switches: bool) -> jax.Array:
     return jax.nn.one_hot(probabilities.argmax(-1), probabilities.shape[-1], dtype=bool)
 
 
+class Best(NamedTuple):
+    """The state that a run would be judged by: where the held-out examples were answered best."""
+
+    params: Params
+    batch_stats: Params
+    score: jax.Array
+    """float32 scalar, larger is better; minus infinity before the first evaluation."""
+    step: jax.Array
+    """int32 scalar."""
+
+
 class TrainState(NamedTuple):
     """All of a run's state; with the hyperparameters it determines every later step."""
 
@@ -203,3 +214,12 @@ class TrainState(NamedTuple):
     routing: Routing
     tally: Tally
     snapshots: Snapshots
+    best: Best | None = None
+    """None where the last step is what counts."""
+
+
+def judged(state: TrainState) -> TrainState:
+    """The state with the parameters that the run is judged by."""
+    if state.best is None:
+        return state
+    return state._replace(params=state.best.params, batch_stats=state.best.batch_stats)

@@ -64,6 +64,56 @@ def test_two_sevenths_held_out_leave_ten_and_four_drawings(data_config, prepared
     np.testing.assert_array_equal(tasks.test.images, again.test.images)
 
 
+def test_best_step_keeps_10_4_and_6_drawings_apart(data_config, prepared):
+    tasks = load(data_config, validation_fraction=2 / 7, validation_use="best_step")
+    assert (tasks.evaluated_on, tasks.watched_on) == ("test", "validation")
+    seen = []
+    for split, each in ((tasks.train, 10), (tasks.validation, 4), (tasks.test, 6)):
+        np.testing.assert_array_equal(split.sizes, np.array([1, 1, 2, 3]) * each)
+        for task, size in enumerate(split.sizes):
+            for label in range(split.classes[task]):  # of each character as many
+                assert (split.labels[task, :size] == label).sum() == each
+        seen += split.images[:, 0, 0, 0].tolist()
+    assert sorted(seen) == list(range(140))
+    # The test set is the one of a run that holds out nothing.
+    np.testing.assert_array_equal(tasks.test.images, load(data_config).test.images)
+    assert tasks.watched is tasks.validation
+
+
+def test_alphabets_by_name(data_config, prepared):
+    tasks, whole = load(data_config, alphabets="Zulu,Sylheti"), load(data_config)
+    assert tasks.task_names == ("Zulu", "Sylheti")
+    np.testing.assert_array_equal(tasks.train.sizes, [42, 14])
+    for ours, theirs in ((0, 3), (1, 0)):  # Sylheti comes first of all, Zulu last
+        size = tasks.test.sizes[ours]
+        np.testing.assert_array_equal(
+            tasks.test.images[tasks.test.index[ours, :size]],
+            whole.test.images[whole.test.index[theirs, :size]],
+        )
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        (
+            "Zulu,Brail",
+            "data.alphabets: there is no alphabet 'Brail' (did you mean Braille?); those that "
+            "exist: Sylheti, Angelic, Braille, Zulu.",
+        ),
+        (
+            "Klingon",
+            "data.alphabets: there is no alphabet 'Klingon'; those that exist: Sylheti, Angelic, "
+            "Braille, Zulu.",
+        ),
+        ("Zulu,Zulu", "data.alphabets = Zulu,Zulu: name each alphabet once."),
+    ],
+)
+def test_an_alphabet_that_does_not_exist(data_config, prepared, names, message):
+    with pytest.raises(UserError) as caught:
+        load(data_config, alphabets=names)
+    assert str(caught.value) == message
+
+
 def test_fewer_tasks_leave_the_images_of_the_others_out(data_config, prepared):
     tasks, whole = load(data_config, num_tasks=3), load(data_config)
     assert tasks.task_names == ("Sylheti", "Angelic", "Braille")

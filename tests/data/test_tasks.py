@@ -6,7 +6,7 @@ import pytest
 from hypothesis import strategies as st
 
 from routing_jax.config_fields import DATA_TASKS
-from routing_jax.data import tasks
+from routing_jax.data import loading, tasks
 from routing_jax.data.labelled_images import LabelledImages
 
 LABELS = st.lists(st.integers(0, 6), min_size=1, max_size=60)
@@ -89,7 +89,7 @@ def test_a_split_that_lacks_classes_keeps_the_meaning_of_tasks_and_classes(label
 def test_the_first_tasks_with_no_more_padding_than_they_need(labelled):
     # Images 0 and 1 are of the first superclass, 2 of the second, 3 to 5 of the third.
     images = labelled([0, 0, 1, 2, 2, 2], [0, 0, 1, 2, 2, 2])
-    first = tasks.superclass(images).first(2)
+    first = tasks.superclass(images).subset([0, 1])
     assert first.names == ("group 0", "group 1")
     np.testing.assert_array_equal(first.index, [[0, 1], [2, 0]])
     np.testing.assert_array_equal(first.labels, [[0, 0], [0, 0]])
@@ -135,7 +135,7 @@ def test_a_set_without_superclasses_is_refused(labelled):
 
 
 def test_the_configuration_offers_exactly_the_tasks_that_exist():
-    assert set(DATA_TASKS) == {*tasks.TASKS, "own"}
+    assert set(DATA_TASKS) == {*loading.TASKS, "own"}
 
 
 def test_rotated_copies_turn_each_image_and_pair_what_is_the_same():

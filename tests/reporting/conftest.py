@@ -62,6 +62,8 @@ def make_run() -> Callable[..., tuple[RunRecord, Routing]]:
             routing_map=np.where(greedy == blocks, -1, greedy),
             allocation=None,
             mixing_weights=None,
+            multiply_adds=None,
+            selection=None,
             seconds=SecondsRecord(
                 total=153.0, compile=12.0, first_step=20.5, train=130, per_step=0.13, save=0.4
             ),

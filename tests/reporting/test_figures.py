@@ -8,14 +8,16 @@ from matplotlib import image
 from matplotlib.figure import Figure
 
 from routing_jax.reporting import (
+    cost_figure,
     curve_figures,
     figures,
     mixing_figure,
     routing_figure,
     similarity_figure,
+    trajectory_figure,
 )
 from routing_jax.reporting.mixing_figure import entropy_share
-from routing_jax.reporting.results import build_results
+from routing_jax.reporting.results import CostRecord, SelectionRecord, build_results
 
 NAMES = ["learning_curves.png", "routing_map.png", "policy_entropy.png"]
 
@@ -29,7 +31,8 @@ def drawn(monkeypatch: pytest.MonkeyPatch) -> dict[str, Figure]:
         caught[path.name] = figure
         return path
 
-    for module in (curve_figures, mixing_figure, routing_figure, similarity_figure):
+    drawing = (cost_figure, curve_figures, mixing_figure, routing_figure, similarity_figure)
+    for module in (*drawing, trajectory_figure):
         monkeypatch.setattr(module, "save", catch)
     return caught
 
@@ -156,7 +159,7 @@ def test_tasks_that_share_blocks_stand_side_by_side(make_run, drawn, tmp_path):
     on = probabilities[:, -1] >= 0.5
     results = build_results(dataclasses.replace(record, routing_map=None, allocation=on))
     written = figures.draw_all(results, routing, tmp_path)
-    assert written[-1].name == "task_similarity.png"
+    assert written[-2].name == "task_similarity.png"
     axes = drawn["task_similarity.png"].axes[0]
     names = [text.get_text() for text in axes.get_yticklabels()]
     assert {frozenset(names[:2]), frozenset(names[2:])} == {
@@ -202,3 +205,57 @@ def test_entropies_are_means_over_seeds_and_weights_are_of_the_first(make_run, d
 
 def test_a_single_block_has_no_entropy():
     assert entropy_share(np.ones((2, 3, 1))).tolist() == [[0, 0, 0]] * 2
+
+
+def test_costs_stand_beside_that_of_all_blocks(make_run, drawn, tmp_path):
+    record, routing = make_run(tasks=3, depth=1, blocks=2)
+    costs = CostRecord([[30, 10]], np.array([[40, 10, 30]]))
+    results = build_results(dataclasses.replace(record, multiply_adds=costs))
+    figures.draw_all(results, routing, tmp_path)
+    axes = drawn["multiply_adds.png"].axes[0]
+    assert [bar.get_width() for bar in axes.patches] == [40, 10, 30]
+    assert axes.get_lines()[0].get_xdata()[0] == 40  # all blocks
+    # (0 + 30 + 10) / 3 of 40.
+    assert "33.3 % of all blocks saved" in drawn["multiply_adds.png"].get_suptitle()
+
+
+def test_equal_costs_are_not_drawn(make_run, drawn, tmp_path):
+    record, routing = make_run(tasks=3, depth=1, blocks=2)
+    costs = CostRecord([[30, 30]], np.full((1, 3), 30))
+    results = build_results(dataclasses.replace(record, multiply_adds=costs))
+    figures.draw_all(results, routing, tmp_path)
+    assert "multiply_adds.png" not in drawn
+
+
+def test_every_switch_has_a_line_in_the_panel_of_its_task(make_run, drawn, tmp_path):
+    record, routing = make_run(tasks=6, depth=2, blocks=3)
+    on = routing.probabilities[:, -1] >= 0.5
+    results = build_results(dataclasses.replace(record, routing_map=None, allocation=on))
+    figures.draw_all(results, routing, tmp_path)
+    panels = drawn["switch_probabilities.png"].axes
+    assert [axes.get_title() for axes in panels] == list(routing.tasks)
+    lines = panels[4].get_lines()[:6]
+    found = np.array([line.get_ydata() for line in lines])
+    expected = routing.probabilities[0, :, 4].reshape(3, 6).T
+    np.testing.assert_allclose(found, expected)
+    assert legend(drawn["switch_probabilities.png"]) == ["depth 1", "depth 2"]
+
+
+def test_the_chosen_step_is_marked_and_the_curve_named_after_its_set(make_run, drawn, tmp_path):
+    record, routing = make_run()
+    chosen = SelectionRecord("validation", "accuracy", [50], [0.9])
+    results = build_results(dataclasses.replace(record, selection=chosen))
+    figures.draw_all(results, routing, tmp_path)
+    axes = drawn["learning_curves.png"].axes[1]
+    assert axes.get_ylabel() == "validation accuracy (%, mean over tasks)"
+    assert "judged at the best step" in legend(drawn["learning_curves.png"])
+    assert 50 in [line.get_xdata()[0] for line in axes.get_lines()]
+
+
+def test_unlike_blocks_are_called_by_their_names(make_run, drawn, tmp_path):
+    record, routing = make_run(blocks=3)
+    config = record.config | {"model": {"components": "2xconv3 identity"}}
+    results = build_results(dataclasses.replace(record, config=config))
+    figures.draw_all(results, routing, tmp_path)
+    labels = drawn["routing_map.png"].axes[0].get_xticklabels()
+    assert [text.get_text() for text in labels] == ["conv3", "conv3", "identity"]

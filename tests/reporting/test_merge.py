@@ -51,6 +51,30 @@ def test_metrics_get_error_bars_and_times_their_median():
     assert len(merged["curve"]) == len(merged["routing_map"]) == len(merged["commands"]) == 3
 
 
+def test_best_steps_and_costs_are_joined():
+    parts = [part(0), part(1)]
+    for step, one in zip((5, 9), parts, strict=True):
+        one["selection"] = {
+            "evaluated_on": "validation",
+            "metric": "accuracy",
+            "step": [step],
+            "value": [step / 10],
+        }
+        one["multiply_adds"] = {
+            "of_block": [[10, 10]],
+            "all_blocks": 20,
+            "per_task": [[10, step]],
+            "share_saved": 0.0,
+        }
+    merged = merge.merge(parts)
+    assert merged["selection"]["step"] == [5, 9]
+    assert merged["selection"]["value"] == [0.5, 0.9]
+    assert merged["multiply_adds"]["per_task"] == [[10, 5], [10, 9]]
+    # (10 + 5 + 10 + 9) / 4 = 8.5 of 20 in the mean.
+    assert merged["multiply_adds"]["share_saved"] == pytest.approx(1 - 8.5 / 20)
+    assert merge.merge([part(0), part(1)])["selection"] is None
+
+
 def test_runs_that_differ_in_more_than_the_seed_are_refused():
     other = part(1)
     other["config"]["training"]["steps"] = 2

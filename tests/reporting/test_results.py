@@ -16,7 +16,8 @@ ROOT = Path(provenance.__file__).parents[2]
 CONTRACT = {
     *("experiment", "dataset", "tasks", "seeds", "test", "curve", "routing_map", "seconds"),
     *("examples_per_second", "parameters", "config", "command", "versions", "device"),
-    *("git_commit", "peak_memory_bytes", "allocation", "mixing_weights"),
+    *("git_commit", "peak_memory_bytes", "allocation", "mixing_weights", "multiply_adds"),
+    "selection",
 }
 
 

@@ -1,6 +1,7 @@
 """The similarity of on/off patterns."""
 
 import numpy as np
+import pytest
 
 from routing_jax.reporting.similarity import alike_side_by_side, task_similarity
 
@@ -21,3 +22,10 @@ def test_clusters_stay_together():
     similarity = (cluster[:, None] == cluster[None, :]) * 0.9 + 0.1 * np.eye(7)
     ordered = cluster[alike_side_by_side(similarity)]
     assert (np.diff(ordered) != 0).sum() == 2
+
+
+@pytest.mark.parametrize("blocks", range(50, 60))
+def test_tasks_with_the_same_blocks_are_in_any_order(blocks):
+    # The root of 56 times itself is a little more than 56, so the cosine is rounded.
+    similarity = task_similarity(np.ones((10, blocks), bool))
+    assert sorted(alike_side_by_side(similarity)) == list(range(10))

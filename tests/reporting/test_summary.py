@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from routing_jax.reporting.results import build_results
+from routing_jax.reporting.results import SelectionRecord, build_results
 from routing_jax.reporting.summary import figures_line, task_table, written_files
 from routing_jax.workdir import Workdir
 
@@ -62,6 +62,20 @@ def test_blocks_that_are_on_stand_in_place_of_a_route(record):
     assert cells(lines[4])[2] == "0,1,3 → 2"
     assert cells(lines[5])[2] == "none → 0"
     assert "blocks on: those whose mean a task takes at each depth" in " ".join(lines)
+
+
+def test_many_blocks_are_counted_and_the_tested_step_is_told(record):
+    on = np.ones((1, 2, 8, 7), bool)
+    on[0, 1, 2] = False
+    chosen = SelectionRecord("validation", "balanced_accuracy", [1500], [0.9])
+    many = dataclasses.replace(record, routing_map=None, allocation=on, selection=chosen)
+    lines = shown(build_results(many))
+    assert cells(lines[4])[2] == "7-7-7-7-7-7-7-7"
+    assert cells(lines[5])[2] == "7-7-0-7-7-7-7-7"
+    assert " ".join(lines).endswith(
+        "blocks on: how many whose mean a task takes at each depth; tested at the step of the best "
+        "validation balanced accuracy (1,500)"
+    )
 
 
 def test_mixtures_have_no_route(record):

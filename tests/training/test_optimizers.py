@@ -1,5 +1,6 @@
 """One optimizer, partitioned by path: blocks by gradient, router by trajectory."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -52,6 +53,31 @@ def test_blocks_take_a_gradient_step_and_the_router_a_wpl_step(tiny_config):
     np.testing.assert_allclose(updates["banks_0"]["blocks"]["kernel"], np.full((2, 3), -0.2))
     # R = 0.5, advantage 0.5, factor pi = 0.5: (0.5, 0.75) / 1.25 = (0.4, 0.6).
     np.testing.assert_allclose(updates["router"]["policy"]["table"], [[[-0.1, 0.1]]], rtol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["sgd", "adam"])
+def test_l2_draws_all_blocks_that_are_used_to_zero_but_no_biases(tiny_config, name):
+    config = tiny_config(
+        optimizer__name=name,
+        optimizer__l2=0.5,
+        optimizer__momentum=0.0,
+        optimizer__learning_rate=0.1,
+        optimizer__schedule="constant",
+    )
+    params = {
+        "banks_0": {"blocks": {"kernel": jnp.array([[3.0], [3.0]]), "bias": jnp.ones((2, 1))}},
+        "norms_0": {"scale": jnp.array([2.0])},
+        "router": PARAMS["router"],
+    }
+    optimizer = make_optimizer(config, ROUTER, hyperparams(config), total_steps=10)
+    gradients = jax.tree.map(jnp.zeros_like, params)
+    gradients["banks_0"]["blocks"]["bias"] = jnp.array([[1.0], [0.0]])  # only block 0 is used
+    updates, _ = optimizer.update(gradients, optimizer.init(params), params, trajectory=TRAJECTORY)
+    # Plain steps: 0.1 x (0 + 0.5 x 3), 0.1 x 1, 0.1 x (0 + 0.5 x 2); Adam's first is its rate.
+    kernel, bias, scale = (0.15, 0.1, 0.1) if name == "sgd" else (0.1, 0.1, 0.1)
+    np.testing.assert_allclose(updates["banks_0"]["blocks"]["kernel"], [[-kernel], [0]], rtol=1e-5)
+    np.testing.assert_allclose(updates["banks_0"]["blocks"]["bias"], [[-bias], [0]], rtol=1e-5)
+    np.testing.assert_allclose(updates["norms_0"]["scale"], [-scale], rtol=1e-5)
 
 
 @pytest.mark.parametrize(

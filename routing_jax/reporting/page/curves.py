@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from routing_jax.reporting.formats import scale
+from routing_jax.reporting.formats import curve_set, scale
 from routing_jax.reporting.looks import FEW_POINTS, LOSSES, spans_a_decade
 from routing_jax.reporting.page.compare import metrics_of
 from routing_jax.reporting.page.figures import MOST_LINES, Figure, line_figure, line_traces
@@ -48,7 +48,7 @@ def _losses(lines: Numbered) -> list[Figure]:
 def _metric(name: str, lines: Numbered) -> Figure:
     factor, unit = scale(name)
     having = _those(lines, lambda line: name in line.results["test"])
-    evaluated_on = next(iter(having.values())).results["dataset"]["evaluated_on"]
+    evaluated_on = curve_set(next(iter(having.values())).results)
     return _figure(
         f"{_words(name).capitalize()} on the {evaluated_on} set",
         f"{_words(name)} ({unit}mean over tasks)",

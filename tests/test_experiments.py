@@ -42,6 +42,22 @@ ARGUMENTS = {
         "baseline=no_sharing",
         "baseline=routing_network",
     ),
+    "gumbel_omniglot": (
+        "size=small",
+        "baseline=shared_bottom",
+        "size=small,baseline=shared_bottom_sum",
+        "size=small,baseline=no_sharing",
+        "baseline=routing_per_task",
+        "baseline=routing_per_example",
+    ),
+    "gumbel_clusters": (
+        "length=paper",
+        "baseline=shared_bottom",
+        "baseline=shared_bottom_sum",
+        "baseline=no_sharing",
+        "baseline=routing_per_task",
+        "baseline=routing_per_example",
+    ),
     "gumbel_synthetic": (
         "relatedness=0",
         "relatedness=1,baseline=shared_bottom",

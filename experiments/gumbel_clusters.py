@@ -1,0 +1,95 @@
+"""Gumbel-Matrix routing on three clusters of tasks: objects, digits, garments.
+
+Purpose: does learned allocation tell clusters of tasks apart without being told of them? Twenty
+tasks over the superclasses of CIFAR-100 (five classes each), ten over MNIST and ten over
+Fashion-MNIST that leave out one class each (nine classes). Three layers of sixteen small
+convolutions; at most half of them are free of charge. The figure of similarities should show blocks
+of tasks that share. Where Fashion-MNIST is not prepared, the run says so and trains on 30 tasks.
+
+Paper: Maziarz et al., "Gumbel-Matrix Routing for Flexible Multi-task Learning", 2019, section 5.3
+of its second version; architecture and settings of the authors' code, which takes 20,000 updates of
+each task, one task after the other.
+
+Command: python launch.py --config=experiments/gumbel_clusters.py
+    With as many updates as the paper: ...:length=paper
+    A baseline (shared_bottom, shared_bottom_sum, no_sharing, routing_per_task,
+    routing_per_example):
+    python launch.py --config=experiments/gumbel_clusters.py:baseline=shared_bottom
+
+Expected: not measured yet.
+
+Minutes: not measured yet.
+"""
+
+import ml_collections
+
+from routing_jax.config import base_config
+from routing_jax.experiment import choose
+
+_FIXED = {"router.policy": "fixed", "router.rule": "wpl", "router.optimizer": "sgd"}
+_FREE = {"router.budget": 1.0, "router.budget_weight": 0.0}
+_ALL = _FIXED | _FREE | {"router.routes": "all"}
+_ROUTED = _FREE | {
+    "model.name": "routing_network",
+    "router.rule": "wpl",
+    "router.optimizer": "sgd",
+    "router.learning_rate": 0.1,
+    "router.temperature": None,
+    "router.temperature_end": None,
+    "router.exploration_schedule": "linear",
+}
+_CHOICES = {
+    "length": {
+        "cpu": {},
+        "paper": {"training.steps": 20_000, "training.eval_every": 1000},
+    },
+    "baseline": {
+        "none": {},
+        "shared_bottom": _ALL,
+        "shared_bottom_sum": _ALL | {"router.merge": "sum"},
+        # A trunk for each task, of one 3x3 convolution in every layer.
+        "no_sharing": _ROUTED | _FIXED | {"model.components": "40xconv3"},
+        "routing_per_task": _ROUTED | {"router.decision_per": "task"},
+        "routing_per_example": _ROUTED,
+    },
+}
+
+
+def get_config(arg: str = "") -> ml_collections.ConfigDict:
+    """The configuration; `arg` is a list of choices, such as "baseline=shared_bottom".
+
+    Raises:
+        ValueError: There is no such choice.
+    """
+    config = base_config()
+    config.experiment = "gumbel_clusters"
+    config.data.name = "clusters"
+    config.data.tasks = "clusters"
+    config.data.augment = "crop"
+    config.model.name = "gumbel_matrix"
+    config.model.encoder = "pointwise"
+    config.model.block = "components"
+    config.model.components = "8xconv3 8xconv5"
+    config.model.strides = "2-2-2"
+    config.model.depth = 3
+    config.model.width = 8
+    config.model.head = "own"
+    config.model.dropout = 0.5
+    config.router.rule = "gumbel_softmax"
+    config.router.optimizer = "adam"
+    config.router.learning_rate = 6e-3
+    config.router.temperature = 50.0
+    config.router.temperature_end = 0.5
+    config.router.exploration_schedule = "inverse_sqrt"
+    config.router.budget = 0.5
+    config.router.budget_weight = 1.0
+    config.optimizer.name = "adam"
+    config.optimizer.learning_rate = 3e-4
+    config.optimizer.schedule = "constant"
+    config.optimizer.unused_blocks = "drift"
+    config.training.steps = 1000
+    config.training.examples_per_task = 32
+    config.training.eval_every = 500
+    config.training.checkpoint_every = 250
+    choose(config, arg, _CHOICES)
+    return config

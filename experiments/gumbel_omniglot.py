@@ -1,0 +1,108 @@
+"""Gumbel-Matrix routing on Omniglot: twenty alphabets, eight layers of seven unlike components.
+
+Purpose: which components serve which alphabet? Each task tells the characters of one alphabet apart
+(14 to 55 of them, ten drawings each to learn from). All of the 56 components start out on for all
+tasks, nearly; each task learns which to keep.
+
+Paper: Maziarz et al., "Gumbel-Matrix Routing for Flexible Multi-task Learning", 2019, section 5.2
+of its second version; architecture and settings of the authors' code. 6.48 % mean test error
+against 7.81 % of Ramachandran and Le (2019), who route each example (both quoted by leaderboards).
+Of the twenty drawings of a character 10 are for training, 4 for validation and 6 for testing; the
+test is at the step with the best validation accuracy. A step learns from all tasks; for one task
+after the other as in the paper, with 8,000 updates of each:
+    --config.training.round_robin --config.training.steps=160000 --config.training.eval_every=5000
+
+Command: python launch.py --config=experiments/gumbel_omniglot.py
+    A size for two CPU cores (the first ten alphabets at 28x28, 16 channels, 500 steps):
+    python launch.py --config=experiments/gumbel_omniglot.py:size=small
+    A baseline (shared_bottom, shared_bottom_sum, no_sharing, routing_per_task,
+    routing_per_example):
+    python launch.py --config=experiments/gumbel_omniglot.py:size=small,baseline=shared_bottom
+
+Expected: not measured yet.
+
+Minutes: not measured yet.
+"""
+
+import ml_collections
+
+from routing_jax.config import base_config
+from routing_jax.experiment import choose
+
+_SEVEN = "conv3_twice conv5_twice conv7_twice conv1x7_7x1 max_pool mean_pool identity"
+_SMALL = {
+    "data.image_size": 28,
+    "data.num_tasks": 10,
+    "model.width": 16,
+    # The last map is 4x4 as at full size: 28, 14, 7, 7, 4.
+    "model.strides": "2-2-1-2-1-1-1-1",
+    # A sixteenth of the updates, so larger steps.
+    "optimizer.learning_rate": 1e-3,
+    "router.learning_rate": 2e-2,
+    "training.steps": 500,
+    "training.eval_every": 50,
+    "training.checkpoint_every": 100,
+}
+_FIXED = {"router.policy": "fixed", "router.rule": "wpl", "router.optimizer": "sgd"}
+_ALL = _FIXED | {"router.routes": "all"}
+_ROUTED = {
+    "model.name": "routing_network",
+    "router.rule": "wpl",
+    "router.optimizer": "sgd",
+    "router.learning_rate": 0.1,
+    "router.temperature": None,
+    "router.temperature_end": None,
+    "router.exploration_schedule": "linear",
+}
+_BASELINES = {
+    "none": {},
+    "shared_bottom": _ALL,
+    "shared_bottom_sum": _ALL | {"router.merge": "sum"},
+    # A trunk for each task, of the component of two 3x3 convolutions in every layer.
+    "no_sharing": _ROUTED | _FIXED | {"model.components": "20xconv3_twice"},
+    "routing_per_task": _ROUTED | {"router.decision_per": "task"},
+    "routing_per_example": _ROUTED,
+}
+_CHOICES = {"size": {"paper": {}, "small": _SMALL}, "baseline": _BASELINES}
+
+
+def get_config(arg: str = "") -> ml_collections.ConfigDict:
+    """The configuration; `arg` is a list of choices, such as "size=small,baseline=no_sharing".
+
+    Raises:
+        ValueError: There is no such choice.
+    """
+    config = base_config()
+    config.experiment = "gumbel_omniglot"
+    config.data.name = "omniglot"
+    config.data.tasks = "alphabet"
+    config.data.num_tasks = 20
+    config.data.validation_fraction = 2 / 7
+    config.data.validation_use = "best_step"
+    config.model.name = "gumbel_matrix"
+    config.model.encoder = "pointwise"
+    config.model.block = "components"
+    config.model.components = _SEVEN
+    config.model.strides = "2-2-1-2-2-1-2-1"
+    config.model.depth = 8
+    config.model.width = 48
+    config.model.head = "own"
+    config.model.dropout = 0.5
+    config.router.rule = "gumbel_softmax"
+    config.router.optimizer = "adam"
+    config.router.learning_rate = 2e-3
+    config.router.temperature = 50.0
+    config.router.temperature_end = 0.5
+    config.router.exploration_schedule = "inverse_sqrt"
+    config.router.start_probability = 0.97
+    config.optimizer.name = "adam"
+    config.optimizer.learning_rate = 1e-4
+    config.optimizer.schedule = "constant"
+    config.optimizer.l2 = 3e-4
+    config.optimizer.unused_blocks = "drift"
+    config.training.steps = 8000
+    config.training.examples_per_task = 16
+    config.training.eval_every = 250
+    config.training.checkpoint_every = 250
+    choose(config, arg, _CHOICES)
+    return config

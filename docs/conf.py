@@ -34,10 +34,10 @@ def setup(app):
 
 
 def _prepare(app, what, name, obj, options, lines):
-    """Keeps "T." from being a list, and what stands before a colon from being a type."""
+    """Keeps "T." from being a list, "[*" from being emphasis, and "a: b" from having a type."""
     if lines and lines[0].startswith("Alias for field number"):  # a NamedTuple's own words
         lines.clear()
-    lines[:] = [_LETTER.sub(r"\1\\\2.", line) for line in lines]
+    lines[:] = [_LETTER.sub(r"\1\\\2.", line).replace("[*", r"[\*") for line in lines]
     if what in ("attribute", "property") and lines:
         lines.insert(0, "\\")  # an escaped end of line, which shows nothing
 

@@ -14,8 +14,9 @@ _NOTE = (
 )
 
 
-def cut_columns(model: CrossStitchNetwork, params: Params, task: int | None) -> Cut:
+def cut_columns(model: CrossStitchNetwork, variables: dict[str, Params], task: int | None) -> Cut:
     """The columns of one task, or of all if it is None."""
+    params = variables["params"]
     depth = len(model.bank_of_depth)
     mixes = [np.asarray(params[f"mix_{d}"]) for d in range(1, depth)]
     needed = _needed(mixes, np.arange(model.num_tasks) if task is None else np.array([task]))

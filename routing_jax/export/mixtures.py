@@ -19,15 +19,21 @@ _ALL = (
 )
 
 
-def cut_allocation(model: GumbelMatrixNetwork, params: Params, task: int | None) -> Cut:
+def cut_allocation(
+    model: GumbelMatrixNetwork, variables: dict[str, Params], task: int | None
+) -> Cut:
     """The blocks that are on."""
+    params = variables["params"]
     switches = model.router.apply({"params": params.get("router", {})}, method="best")
     weights = mean_weights(switches) if model.merge == "mean" else switches
     return _cut(model, params, np.asarray(weights), task)
 
 
-def cut_soft_mixture(model: SoftMixtureNetwork, params: Params, task: int | None) -> Cut:
+def cut_soft_mixture(
+    model: SoftMixtureNetwork, variables: dict[str, Params], task: int | None
+) -> Cut:
     """All blocks whose weight is not zero."""
+    params = variables["params"]
     return _cut(model, params, np.asarray(jax.nn.softmax(params["mixture"])), task)
 
 

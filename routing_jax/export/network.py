@@ -5,11 +5,14 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jax.tree_util import DictKey
 
 from routing_jax.export.columns import cut_columns
+from routing_jax.export.compositional import cut_compositional
 from routing_jax.export.cut import Cut, take, take_each
 from routing_jax.export.mixtures import cut_allocation, cut_soft_mixture
 from routing_jax.export.routed import cut_joint, cut_routed
+from routing_jax.models.compositional import CompositionalNetwork
 from routing_jax.models.cross_stitch import CrossStitchNetwork
 from routing_jax.models.gumbel_matrix import GumbelMatrixNetwork
 from routing_jax.models.joint_classifier import JointClassifierNetwork
@@ -19,12 +22,16 @@ from routing_jax.models.soft_mixture import SoftMixtureNetwork
 from routing_jax.objectives import offered
 from routing_jax.types import Params
 
-CUTS: dict[type[MultiTaskNetwork], Callable[[MultiTaskNetwork, Params, int | None], Cut]] = {
+CutLayers = Callable[[MultiTaskNetwork, dict[str, Params], int | None], Cut]
+"""A network, its variables, and a task or None for all."""
+
+CUTS: dict[type[MultiTaskNetwork], CutLayers] = {
     RoutingNetwork: cut_routed,
     JointClassifierNetwork: cut_joint,
     GumbelMatrixNetwork: cut_allocation,
     SoftMixtureNetwork: cut_soft_mixture,
     CrossStitchNetwork: cut_columns,
+    CompositionalNetwork: cut_compositional,
 }
 """How routed layers are cut, by the kind of the network."""
 
@@ -43,8 +50,8 @@ class CutNetwork(NamedTuple):
     @property
     def num_parameters(self) -> int:
         """Trained numbers; running averages are none."""
-        encoder = self.params["encoder"].get("params", {})
-        return sum(leaf.size for leaf in jax.tree.leaves({**self.params, "encoder": encoder}))
+        leaves = jax.tree_util.tree_leaves_with_path(self.params)
+        return sum(leaf.size for path, leaf in leaves if DictKey("batch_stats") not in path)
 
 
 def cut_network(
@@ -63,7 +70,7 @@ def cut_network(
       classes: of each task, T of them.
     """
     params = variables["params"]
-    cut = CUTS[type(model)](model, params, task)
+    cut = CUTS[type(model)](model, variables, task)
     own = {"encoder": _encoder_variables(variables), "layers": cut.params}
     if model.head is not None:
         head = params["head"]["blocks"]

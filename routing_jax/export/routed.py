@@ -29,9 +29,9 @@ _NETWORKS = (
 )
 
 
-def cut_routed(model: RoutingNetwork, params: Params, task: int | None) -> Cut:
+def cut_routed(model: RoutingNetwork, variables: dict[str, Params], task: int | None) -> Cut:
     """The routed layers of one task, or of all if it is None."""
-    router = model.router
+    router, params = model.router, variables["params"]
     if router.policy.looks_at_input:
         return _with_networks(model, params, task)
     routes = _best_routes(router, params)
@@ -44,8 +44,9 @@ def cut_routed(model: RoutingNetwork, params: Params, task: int | None) -> Cut:
     return _chain(model, params, routes[router.agent_of_task[task]])
 
 
-def cut_joint(model: JointClassifierNetwork, params: Params, task: int | None) -> Cut:
+def cut_joint(model: JointClassifierNetwork, variables: dict[str, Params], task: int | None) -> Cut:
     """The trunk, and the logits of one task, or of all if it is None."""
+    params = variables["params"]
     tasks = range(model.num_tasks)
     routes = np.zeros((model.num_tasks, len(model.bank_of_depth)), np.int32)
     routes[:, -1] = tasks

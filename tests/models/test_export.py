@@ -1,5 +1,7 @@
 """Networks that are cut out of every system, against the full one."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -12,6 +14,18 @@ from routing_jax.models.factory import MODELS, DataShape
 IMAGES = np.random.default_rng(0).integers(0, 256, (5, 4, 4, 1), dtype=np.uint8)
 OWN_HEAD = {"model__head": "own"}
 APPROXIMATOR = {"router__policy": "approximator", "router__rule": "actor_critic"}
+COMPOSITIONAL = {
+    "model__name": "compositional",
+    "model__encoder": "strided",
+    "model__block": "inverted_residual",
+    "model__bank": "shared",
+    "model__head": "own",
+    "model__num_blocks": 3,
+    "model__depth": 2,
+    "model__width": 4,
+    "model__resolution": 2,
+}
+ORDERS = "0-1 1-1 2-0"
 SYSTEMS = {
     "routes": {"model__num_blocks": 5, "router__rule": "reinforce"},
     "PASS and one bank for several depths": {
@@ -38,69 +52,86 @@ SYSTEMS = {
     | OWN_HEAD,
     "soft mixture": {"model__name": "soft_mixture"},
     "cross-stitch": {"model__name": "cross_stitch", "model__num_blocks": None},
+    "mixed parameters": COMPOSITIONAL,
+    "mixed outputs": COMPOSITIONAL
+    | {"dispatch__apply": "mix_outputs", "model__statistics": "per_depth_and_task"},
+    "orders of templates": COMPOSITIONAL
+    | {"router__policy": "fixed", "router__routes": ORDERS, "model__num_blocks": None},
     "joint classifier": {"model__name": "joint_classifier", "model__num_blocks": None},
 }
 CLASSES = (2, 4, 3)
 
 
-@pytest.fixture(scope="module", params=SYSTEMS)
-def system(request):
-    return request.param
-
-
-@pytest.fixture
-def network(system, build):
+@pytest.fixture(params=SYSTEMS)
+def network(request, build):
     """A model whose routes differ, and its variables."""
-    built = build(DataShape(3, 4, IMAGES.shape[1:]), **SYSTEMS[system])
+    built = build(DataShape(3, 4, IMAGES.shape[1:]), **SYSTEMS[request.param])
+    return built.model, scattered(built.variables)
+
+
+def scattered(variables: dict) -> dict:
     rng = np.random.default_rng(3)
 
     def scatter(path, leaf):
         drawn = rng.normal(size=leaf.shape).astype(np.float32)
         return np.abs(drawn) if path[-1].key == "table" else leaf
 
-    return built.model, jax.tree_util.tree_map_with_path(scatter, built.variables)
+    return jax.tree_util.tree_map_with_path(scatter, variables)
 
 
-@pytest.fixture
-def expected(network) -> np.ndarray:
+def full_outputs(model, variables) -> jax.Array:
     """What the full network says for every task: [T, n, C]."""
-    model, variables = network
-
-    @jax.jit
-    def outputs(variables):
-        x = model.apply(variables, IMAGES, train=False, method="encode")
-        x = jnp.broadcast_to(x, (3, *x.shape))
-        return model.apply(variables, x, method="route").logits
-
-    return np.asarray(outputs(variables))
+    x = model.apply(variables, IMAGES, train=False, method="encode")
+    x = jnp.broadcast_to(x, (3, *x.shape))
+    return model.apply(variables, x, method="route").logits
 
 
-def exported(network, task):
-    found = cut_network(*network, task, classes=CLASSES)
-    return found, export_network(found, jax.ShapeDtypeStruct(IMAGES.shape[1:], IMAGES.dtype))
+def exported(found):
+    return export_network(found, jax.ShapeDtypeStruct(IMAGES.shape[1:], IMAGES.dtype))
 
 
-def test_the_network_of_a_task_says_what_the_full_one_says(network, expected):
-    found, written = exported(network, 1)
-    np.testing.assert_allclose(written.call(IMAGES, 1), expected[1], atol=1e-5)
-    np.testing.assert_allclose(written.call(IMAGES[:1], 1), expected[1][:1], atol=1e-5)
-    full = sum(leaf.size for leaf in jax.tree.leaves(network[1]["params"]))
-    assert found.num_parameters <= full
+def close(outputs, expected):
+    np.testing.assert_allclose(outputs, expected, rtol=1e-5, atol=1e-5)
 
 
-def test_the_network_of_all_tasks_says_what_the_full_one_says(network, expected):
-    _, written = exported(network, None)
-    tasks = np.array([2, 0, 1, 1, 2], np.int32)
-    outputs = np.asarray(written.program.call(written.params, IMAGES, tasks))
-    for row, task in enumerate(tasks):
+# Compiling is most of the time of these tests.
+QUICK = {"xla_backend_optimization_level": 0}
+TASKS = np.array([2, 0, 1, 1, 2], np.int32)
+
+
+def test_networks_that_are_cut_out_say_what_the_full_one_says(network):
+    one, everyone = (cut_network(*network, task, classes=CLASSES) for task in (1, None))
+
+    @functools.partial(jax.jit, compiler_options=QUICK)
+    def outputs(variables, of_one, of_all):
+        full = full_outputs(network[0], variables)
+        return full, one.call(of_one, IMAGES), everyone.call(of_all, IMAGES, TASKS)
+
+    expected, of_one, of_all = map(np.asarray, outputs(network[1], one.params, everyone.params))
+    close(of_one, expected[1])
+    for row, task in enumerate(TASKS):
         classes = CLASSES[task]
-        np.testing.assert_allclose(outputs[row, :classes], expected[task, row, :classes], atol=1e-5)
-        assert (outputs[row, classes:] == -np.inf).all()
+        close(of_all[row, :classes], expected[task, row, :classes])
+        assert (of_all[row, classes:] == -np.inf).all()
+    full = sum(leaf.size for leaf in jax.tree.leaves(network[1]["params"]))
+    assert one.num_parameters <= full
 
 
-def test_a_task_has_its_own_classes_only(network):
-    found, _ = exported(network, 0)
-    assert jax.eval_shape(found.call, found.params, IMAGES).shape == (5, 2)
+def test_every_network_is_a_program_for_any_number_of_inputs(network):
+    for task, inputs in ((1, 1), (None, 2)):
+        program = exported(cut_network(*network, task, classes=CLASSES)).program
+        shapes = program.in_avals[-inputs:]
+        assert [str(shape.shape[0]) for shape in shapes] == ["n"] * inputs
+        assert str(program.out_avals[0].shape) == f"(n, {CLASSES[1] if task else 4})"
+
+
+def test_a_written_program_says_the_same_for_one_input_as_for_many(build):
+    built = build(DataShape(3, 4, IMAGES.shape[1:]), **SYSTEMS["approximator"])
+    network = built.model, scattered(built.variables)
+    written = exported(cut_network(*network, None, classes=(4,) * 3))
+    expected = jax.jit(functools.partial(full_outputs, built.model))(network[1])
+    close(written.call(IMAGES, 2), expected[2])
+    close(written.call(IMAGES[:1], 2), expected[2][:1])
 
 
 def test_every_system_can_be_cut():
@@ -151,9 +182,9 @@ def test_blocks_that_are_off_are_left_out(build):
     network = built.model, {"params": params}
     assert cut_network(*network, 0, classes=(2,) * 3).cut.kept == ((0, 2), ())
     assert cut_network(*network, 2, classes=(2,) * 3).cut.kept == ((0,), (2,))
-    found, written = exported(network, 0)  # where nothing is on, the head sees zeros
-    head = params["head"]["blocks"]["Dense_0"]
-    np.testing.assert_allclose(written.call(IMAGES, 0), [head["bias"][0]] * 5, atol=1e-6)
+    found = cut_network(*network, 0, classes=(2,) * 3)
+    head = params["head"]["blocks"]["Dense_0"]  # where nothing is on, it sees zeros
+    close(found.call(found.params, IMAGES), [head["bias"][0]] * 5)
 
 
 def test_columns_that_nobody_reads_are_left_out(build):

@@ -27,6 +27,7 @@ def test_the_reference_has_every_module_of_routers_rules_and_models():
 NOT_SHOWN = {
     "routing_jax.routers.factory",
     "routing_jax.models.factory",
+    "routing_jax.models.layers",
     "routing_jax.export.run",
 }
 """What reads a configuration or a command, which are the program's own."""

@@ -20,7 +20,7 @@ def cut_columns(model: CrossStitchNetwork, variables: dict[str, Params], task: i
     depth = len(model.bank_of_depth)
     mixes = [np.asarray(params[f"mix_{d}"]) for d in range(1, depth)]
     needed = _needed(mixes, np.arange(model.num_tasks) if task is None else np.array([task]))
-    banks = banks_of(params)
+    banks = banks_of(model, params)
     own = {
         "banks": [take(banks[model.bank_of_depth[d]], needed[d]) for d in range(depth)],
         "mixes": [

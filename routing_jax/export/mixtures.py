@@ -5,7 +5,17 @@ import jax.numpy as jnp
 import numpy as np
 
 from routing_jax import dispatch
-from routing_jax.export.cut import Cut, banks_of, kept_rows, numbers, take
+from routing_jax.block_groups import ApplyBlock
+from routing_jax.export.cut import (
+    Cut,
+    banks_of,
+    finish,
+    kept_rows,
+    norms_of,
+    numbers,
+    one_of,
+    part_of,
+)
 from routing_jax.models.gumbel_matrix import GumbelMatrixNetwork
 from routing_jax.models.network import MultiTaskNetwork
 from routing_jax.models.soft_mixture import SoftMixtureNetwork
@@ -42,43 +52,75 @@ def _cut(model: MultiTaskNetwork, params: Params, weights: np.ndarray, task: int
     if task is not None:
         weights = weights[task : task + 1]
     used = (weights != 0).any(0)  # [D, K]
-    depths = np.array(model.bank_of_depth)
-    rows = [kept_rows(np.flatnonzero(used[depths == i].any(0))) for i in range(len(model.banks))]
-    own = {
-        "banks": [take(bank, kept) for bank, kept in zip(banks_of(params), rows, strict=True)],
-        "weights": [weights[:, depth, rows[index]] for depth, index in enumerate(depths)],
-    }
     kept = tuple(numbers(np.flatnonzero(row)) for row in used)
-    if task is None:
-        return Cut(own, _mixed_by_task(model), kept, _ALL)
-    on = [np.flatnonzero(own["weights"][depth][0]) for depth in range(len(depths))]
-    return Cut(own, _mixed(model, [tuple(map(int, row)) for row in on]), kept, _ONE)
+    if task is not None:
+        return _of_one(model, params, weights[0], kept)
+    of_bank = np.array(model.bank_of_depth)
+    rows = [
+        kept_rows(np.flatnonzero(used[of_bank == index].any(0)))
+        for index in range(len(model.banks))
+    ]
+    return _of_all(model, params, weights, rows)._replace(kept=kept)
 
 
-def _mixed(model: MultiTaskNetwork, on: list[tuple[int, ...]]):
-    """The layers of one task, whose blocks of weight zero at a depth are not run there."""
+def _of_one(
+    model: MultiTaskNetwork, params: Params, weights: np.ndarray, kept: tuple[tuple[int, ...], ...]
+) -> Cut:
+    """The layers of one task with weights [D, K]; at each depth the blocks that are kept."""
+    banks, blocks, functions = banks_of(model, params), {}, {}
+    for index, numbers_of_blocks in zip(model.bank_of_depth, kept, strict=True):
+        for block in numbers_of_blocks:
+            name = f"bank_{index}_block_{block}"
+            functions[name], blocks[name] = one_of(model.banks[index], banks[index], block)
+    own = {
+        "blocks": blocks,
+        "norms": norms_of(model, params),
+        "weights": [weights[depth, list(own)] for depth, own in enumerate(kept)],
+    }
 
     def layers(params: Params, x: jax.Array, tasks: jax.Array) -> jax.Array:
         del tasks
         for depth, index in enumerate(model.bank_of_depth):
-            bank, run = params["banks"][index], model.banks[index].apply_block
-            if not on[depth]:
-                tail = jax.eval_shape(run, take(bank, 0), jnp.zeros((1, *x.shape[1:]), x.dtype))
-                x = jnp.zeros((x.shape[0], *tail.shape[1:]), tail.dtype)
-                continue
-            weights = params["weights"][depth][0].astype(x.dtype)
-            x = sum(weights[k] * run(take(bank, k), x) for k in on[depth])
+            names = [f"bank_{index}_block_{block}" for block in kept[depth]]
+            outputs = [functions[name](params["blocks"][name], x) for name in names]
+            if outputs:
+                weights = params["weights"][depth].astype(outputs[0].dtype)
+                x = sum(w * out for w, out in zip(weights, outputs, strict=True))
+            else:
+                x = _nothing(*one_of(model.banks[index], banks[index], 0), x)
+            x = finish(model, params["norms"], depth, x)
         return x
 
-    return layers
+    return Cut(own, layers, kept, _ONE)
 
 
-def _mixed_by_task(model: MultiTaskNetwork):
+def _nothing(block: ApplyBlock, params: Params, x: jax.Array) -> jax.Array:
+    """Zeros of the shape that a block makes of x [n, ...]."""
+    one = jax.ShapeDtypeStruct((1, *x.shape[1:]), x.dtype)
+    made = jax.eval_shape(block, params, one)
+    return jnp.zeros((x.shape[0], *made.shape[1:]), made.dtype)
+
+
+def _of_all(
+    model: MultiTaskNetwork, params: Params, weights: np.ndarray, rows: list[np.ndarray]
+) -> Cut:
+    """The layers of all tasks with weights [T, D, K]; the rows that are kept of each bank."""
+    parts = [
+        part_of(bank, stacked, kept)
+        for bank, stacked, kept in zip(model.banks, banks_of(model, params), rows, strict=True)
+    ]
+    own = {
+        "banks": [stacked for _, stacked in parts],
+        "norms": norms_of(model, params),
+        "weights": [weights[:, d, rows[index]] for d, index in enumerate(model.bank_of_depth)],
+    }
+
     def layers(params: Params, x: jax.Array, tasks: jax.Array) -> jax.Array:
         for depth, index in enumerate(model.bank_of_depth):
-            weights = params["weights"][depth][tasks]
-            run = model.banks[index].apply_block
-            x = dispatch.mix_outputs(run, params["banks"][index], x[:, None], weights)[:, 0]
+            mixed = params["weights"][depth][tasks]
+            blocks, bank = parts[index][0], params["banks"][index]
+            x = dispatch.mix_outputs(blocks, bank, x[:, None], mixed)[:, 0]
+            x = finish(model, params["norms"], depth, x)
         return x
 
-    return layers
+    return Cut(own, layers, (), _ALL)

@@ -7,7 +7,17 @@ import jax.numpy as jnp
 import numpy as np
 
 from routing_jax import dispatch
-from routing_jax.export.cut import Cut, Layers, banks_of, kept_rows, numbers, take
+from routing_jax.export.cut import (
+    Cut,
+    banks_of,
+    finish,
+    kept_rows,
+    norms_of,
+    numbers,
+    one_of,
+    part_of,
+    take,
+)
 from routing_jax.models.joint_classifier import JointClassifierNetwork
 from routing_jax.models.network import MultiTaskNetwork
 from routing_jax.models.routing_network import RoutingNetwork
@@ -37,7 +47,7 @@ def cut_routed(model: RoutingNetwork, variables: dict[str, Params], task: int | 
     routes = _best_routes(router, params)
     if router.dispatcher is not None:
         cut = _with_table(model, params, router, routes)
-        own = cut.params | {"router": {"dispatcher": params["router"]["dispatcher"]}}
+        own = {**cut.params, "router": {"dispatcher": params["router"]["dispatcher"]}}
         return cut._replace(params=own, note=_DISPATCHER)
     if task is None:
         return _with_table(model, params, router, routes)
@@ -71,19 +81,24 @@ def _blocks(model: MultiTaskNetwork, depth: int, actions: np.ndarray) -> tuple[i
 def _chain(model: MultiTaskNetwork, params: Params, route: np.ndarray) -> Cut:
     """The blocks of one route [D]; PASS leaves no link."""
     kept = tuple(_blocks(model, depth, route[depth : depth + 1]) for depth in range(len(route)))
-    links = [
-        (index, *blocks) for index, blocks in zip(model.bank_of_depth, kept, strict=True) if blocks
-    ]
-    banks = banks_of(params)
-    own = {f"bank_{index}_block_{block}": take(banks[index], block) for index, block in links}
+    banks, own, links = banks_of(model, params), {}, []
+    for index, blocks in zip(model.bank_of_depth, kept, strict=True):
+        at_depth = []
+        for block in blocks:
+            apply, block_params = one_of(model.banks[index], banks[index], block)
+            at_depth.append((apply, f"bank_{index}_block_{block}"))
+            own[f"bank_{index}_block_{block}"] = block_params
+        links.append(at_depth)
 
     def layers(params: Params, x: jax.Array, tasks: jax.Array) -> jax.Array:
         del tasks
-        for index, block in links:
-            x = model.banks[index].apply_block(params[f"bank_{index}_block_{block}"], x)
+        for depth, at_depth in enumerate(links):
+            for apply, name in at_depth:
+                x = apply(params["blocks"][name], x)
+            x = finish(model, params["norms"], depth, x)
         return x
 
-    return Cut(own, layers, kept, _CHAIN)
+    return Cut({"blocks": own, "norms": norms_of(model, params)}, layers, kept, _CHAIN)
 
 
 def _with_table(model: MultiTaskNetwork, params: Params, router: Router, routes: np.ndarray) -> Cut:
@@ -105,8 +120,7 @@ def _with_table(model: MultiTaskNetwork, params: Params, router: Router, routes:
         tuple(tuple(action <= most for action in range(actions)) for most in last.tolist()),
         dispatcher=router.dispatcher,
     )
-    banks = [take(bank, kept) for bank, kept in zip(banks_of(params), rows, strict=True)]
-    return Cut({"banks": banks}, _routed_layers(model, fixed), kept, _TABLE)
+    return _routed_cut(model, params, fixed, rows, {})._replace(kept=kept, note=_TABLE)
 
 
 def _of_bank(
@@ -132,32 +146,56 @@ def _with_networks(model: RoutingNetwork, params: Params, task: int | None) -> C
         networks = networks.clone(num_agents=1)
         agent_of_task = (0,) * router.num_tasks
     lean = router.clone(agent_of_task=agent_of_task, policy=networks, critic=None, control=None)
-    own = {"banks": banks_of(params), "router": {"policy": policy}}
+    own = {"policy": policy}
     if router.dispatcher is not None:
-        own["router"]["dispatcher"] = params["router"]["dispatcher"]
+        own["dispatcher"] = params["router"]["dispatcher"]
+    rows = [np.arange(bank.num_blocks) for bank in model.banks]
     kept = tuple(
         _blocks(model, depth, np.flatnonzero(row)) for depth, row in enumerate(router.allowed)
     )
-    return Cut(own, _routed_layers(model, lean), kept, _NETWORKS)
+    return _routed_cut(model, params, lean, rows, own)._replace(kept=kept, note=_NETWORKS)
 
 
-def _routed_layers(model: MultiTaskNetwork, router: Router) -> Layers:
-    """Layers that ask the router for each example's block and gather that block's weights."""
+def _routed_cut(
+    model: MultiTaskNetwork,
+    params: Params,
+    router: Router,
+    rows: Sequence[np.ndarray],
+    router_params: Params,
+) -> Cut:
+    """Layers that ask the router for each example's block and gather that block's weights.
+
+    Args:
+      model: the full network.
+      params: its parameters.
+      router: of the rows that are kept, numbered anew.
+      rows: the blocks that are kept of each bank.
+      router_params: of that router.
+    """
+    parts = [
+        part_of(bank, stacked, kept)
+        for bank, stacked, kept in zip(model.banks, banks_of(model, params), rows, strict=True)
+    ]
+    own = {
+        "banks": [stacked for _, stacked in parts],
+        "norms": norms_of(model, params),
+        "router": router_params,
+    }
 
     def layers(params: Params, x: jax.Array, tasks: jax.Array) -> jax.Array:
-        variables, tasks = {"params": params.get("router", {})}, tasks[None]
+        variables, tasks = {"params": params["router"]}, tasks[None]
         agents = router.apply(variables, x[None], None, tasks, method="assign")
         for depth, index in enumerate(model.bank_of_depth):
-            bank = params["banks"][index]
             choice = router.apply(variables, depth, x[None], agents, None, tasks, method="decide")
             x = dispatch.select(
-                model.banks[index].apply_block,
-                bank,
+                parts[index][0],
+                params["banks"][index],
                 x[:, None],
                 choice.actions[0],
                 strategy="gather",
-                pass_action=router.may_pass(depth, len(jax.tree.leaves(bank)[0])),
+                pass_action=router.may_pass(depth, len(rows[index])),
             )[:, 0]
+            x = finish(model, params["norms"], depth, x)
         return x
 
-    return layers
+    return Cut(own, layers, (), "")

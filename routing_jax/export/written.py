@@ -21,7 +21,7 @@ class Exported(NamedTuple):
     """A network as it is written."""
 
     params: dict[str, np.ndarray]
-    """By path, such as "layers/bank_0_block_3/Dense_0/kernel"."""
+    """By path, such as "layers/blocks/bank_0_block_3/Dense_0/kernel"."""
     program: export.Exported
     """Of parameters, inputs [n, ...] and, if it is for all tasks, their tasks int32 [n]."""
     takes_tasks: bool

@@ -26,6 +26,16 @@ COMPOSITIONAL = {
     "model__resolution": 2,
 }
 ORDERS = "0-1 1-1 2-0"
+COMPONENTS = {
+    "model__encoder": "pointwise",
+    "model__block": "components",
+    "model__components": "2xconv3 max_pool identity",
+    "model__strides": "2-1",
+    "model__num_blocks": None,
+    "model__depth": 2,
+    "model__width": 4,
+    "model__head": "own",
+}
 SYSTEMS = {
     "routes": {"model__num_blocks": 5, "router__rule": "reinforce"},
     "PASS and one bank for several depths": {
@@ -57,6 +67,10 @@ SYSTEMS = {
     | {"dispatch__apply": "mix_outputs", "model__statistics": "per_depth_and_task"},
     "orders of templates": COMPOSITIONAL
     | {"router__policy": "fixed", "router__routes": ORDERS, "model__num_blocks": None},
+    "switched components": COMPONENTS
+    | {"model__name": "gumbel_matrix", "router__rule": "gumbel_softmax"},
+    "components on routes": COMPONENTS | {"router__rule": "reinforce"},
+    "components that a network picks": COMPONENTS | APPROXIMATOR,
     "joint classifier": {"model__name": "joint_classifier", "model__num_blocks": None},
 }
 CLASSES = (2, 4, 3)
@@ -154,7 +168,7 @@ def test_only_the_blocks_of_the_route_are_kept(build):
     network = routed(build, TABLE, model__depth=2)
     found = cut_network(*network, 1, classes=(2, 2, 2))
     assert found.cut.kept == ((2,), (1,))
-    assert set(found.params["layers"]) == {"bank_0_block_2", "bank_1_block_1"}
+    assert set(found.params["layers"]["blocks"]) == {"bank_0_block_2", "bank_1_block_1"}
     # 6 to 6 and 6 to 2, each with biases.
     assert found.num_parameters == 6 * 6 + 6 + 6 * 2 + 2
 

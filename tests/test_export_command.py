@@ -11,10 +11,10 @@ import pytest
 from tiny_runs import ROOT
 
 import launch
-import routing_jax
 from routing_jax.cli import parse
 from routing_jax.data import loading
 from routing_jax.export.compared import Comparison
+from routing_jax.reporting.provenance import program_version
 from routing_jax.training import loop
 from routing_jax.training.checkpointing import Checkpoints
 from routing_jax.training.manifest import read_manifest, write_manifest
@@ -111,9 +111,7 @@ def saved_by(workdir: Path, version: str) -> str:
     content = read_manifest(folder)
     (folder / "manifest.json").unlink()
     write_manifest(folder, {**content, "version": version})
-    return (
-        f"It was saved by routing_jax {version}, and this is routing_jax {routing_jax.__version__}."
-    )
+    return f"It was saved by routing_jax {version}, and this is routing_jax {program_version()}."
 
 
 def test_a_configuration_of_another_version_is_told_by_its_number(workdir, capsys):

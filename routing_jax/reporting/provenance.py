@@ -1,10 +1,13 @@
 """What a number in results.json was measured with: versions, commit, memory."""
 
+import functools
 import platform
 import subprocess
 import sys
 from importlib import metadata
 from pathlib import Path
+
+from routing_jax import __version__
 
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "numpy", "routing_jax")
 GIT_SECONDS = 2.0
@@ -31,6 +34,13 @@ def git_commit() -> str | None:
     commit, _, prefix = answer.stdout.strip().partition("\n")
     # An environment inside some other checkout must not lend the package that one's commit.
     return commit if prefix == f"{package.name}/" else None
+
+
+@functools.cache
+def program_version() -> str:
+    """The version of this package, with the commit where it is a checkout: "0.1.0 (1a2b3c4d5e)"."""
+    commit = git_commit()
+    return __version__ if commit is None else f"{__version__} ({commit[:10]})"
 
 
 def peak_memory_bytes() -> int | None:

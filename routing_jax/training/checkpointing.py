@@ -16,8 +16,8 @@ import jax
 import numpy as np
 import orbax.checkpoint as ocp
 
-from routing_jax import __version__
 from routing_jax.errors import RunError, UserError
+from routing_jax.reporting.provenance import program_version
 from routing_jax.training.manifest import (
     DamagedError,
     read_manifest,
@@ -29,6 +29,8 @@ from routing_jax.training.state import TrainState
 
 _KEPT = 2
 """Checkpoints kept: the newest, and the one before in case the newest is damaged."""
+_OTHER_TREE = "tree structures do not match"
+"""In what Orbax says where the arrays are those of another kind of state."""
 _UNFINISHED = "unfinished"
 """Below it checkpoints are written, and removed: under their own names they are always whole."""
 
@@ -115,7 +117,7 @@ class Checkpoints:
             try:
                 content = read_manifest(self._directory / str(step))
                 self._require_same(content, like, step)
-                state = self._read(step, like)
+                state = self._read(step, like, content)
             except DamagedError as error:
                 damaged.append(f"The checkpoint of step {step:,} is damaged ({error}).")
                 continue
@@ -167,7 +169,7 @@ class Checkpoints:
             checkpointer.save(folder / "state", args=ocp.args.StandardSave(state))
         content = {
             "dataset": self._dataset,
-            "version": __version__,
+            "version": program_version(),
             "elapsed": elapsed._asdict(),
             "arrays": _shapes(state),
         }
@@ -175,7 +177,7 @@ class Checkpoints:
         folder.rename(self._directory / str(step))
         self.remove_unfinished()
 
-    def _read(self, step: int, like: TrainState) -> TrainState:
+    def _read(self, step: int, like: TrainState, content: dict[str, Any]) -> TrainState:
         sharding = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
         target = jax.tree.map(
             lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding), like
@@ -186,6 +188,8 @@ class Checkpoints:
                     self._directory / str(step) / "state", args=ocp.args.StandardRestore(target)
                 )
         except Exception as error:  # Orbax raises whatever its storage layers raise
+            if _OTHER_TREE in str(error):  # the same arrays, but not in the same state
+                raise self._other_network(step, content, []) from error
             raise DamagedError(_reason(error)) from error
 
     def _remove(self, step: int) -> None:
@@ -208,15 +212,20 @@ class Checkpoints:
                 f"\n  {name}: {saved.get(name, 'nothing')} there, {now.get(name, 'nothing')} now"
                 for name in differing
             ]
-            remedy = (
-                "Use the program and the configuration it was trained with, choose another "
-                "--workdir, or start again with --overwrite."
-            )
-            told = [line for line in (told_version(content.get("version")), remedy) if line]
-            raise UserError(
-                f"The checkpoint of step {step:,} in {self._directory} is of another network:"
-                f"{''.join(lines)}\n{' '.join(told)}"
-            )
+            raise self._other_network(step, content, lines)
+
+    def _other_network(self, step: int, content: dict[str, Any], lines: list[str]) -> UserError:
+        """The error of a checkpoint that does not fit, with the differences if they are known."""
+        remedy = (
+            "Use the program and the configuration it was trained with, choose another --workdir, "
+            "or start again with --overwrite."
+        )
+        told = [line for line in (told_version(content.get("version")), remedy) if line]
+        what = "network:" if lines else "version of the program, which kept other things in it."
+        return UserError(
+            f"The checkpoint of step {step:,} in {self._directory} is of another {what}"
+            f"{''.join(lines)}\n{' '.join(told)}"
+        )
 
     def _last(self) -> str:
         last = self.latest_step()

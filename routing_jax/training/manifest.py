@@ -9,8 +9,8 @@ import zlib
 from pathlib import Path
 from typing import Any
 
-from routing_jax import __version__
 from routing_jax.files import to_json
+from routing_jax.reporting.provenance import program_version
 
 _NAME = "manifest.json"
 _READ_AT_ONCE = 2**20
@@ -70,9 +70,10 @@ def newest_version(directory: Path) -> str | None:
 
 def told_version(then: str | None) -> str:
     """Says that another version of the program saved something; "" for this one or none."""
-    if then in (None, __version__):
+    now = program_version()
+    if then in (None, now):
         return ""
-    return f"It was saved by routing_jax {then}, and this is routing_jax {__version__}."
+    return f"It was saved by routing_jax {then}, and this is routing_jax {now}."
 
 
 def _compare(name: str, size: int, checksum: str, found: tuple[int, str] | None) -> None:

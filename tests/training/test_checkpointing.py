@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 from routing_jax.errors import RunError, UserError
+from routing_jax.reporting.provenance import program_version
 from routing_jax.training import loop
 from routing_jax.training.checkpointing import Checkpoints
 from routing_jax.training.manifest import read_manifest, write_manifest
@@ -146,6 +147,24 @@ def test_a_checkpoint_of_another_network_is_refused_with_the_shapes(two, tiny_co
     assert f"  {moment}: nothing there, float32[4,8] now" in lines
     assert not any("router.policy" in line and "params" in line for line in lines)
     assert "--overwrite" in advice
+
+
+def test_a_checkpoint_of_another_kind_of_state_is_not_called_damaged(
+    checkpoints, tmp_path, run, state
+):
+    save(checkpoints, state._replace(batch_stats={"kept_by_another_version": {}}))
+    folder = tmp_path / "checkpoints" / "0"
+    content = read_manifest(folder)
+    (folder / "manifest.json").unlink()
+    write_manifest(folder, content | {"version": "0.0.7"})
+    with pytest.raises(UserError) as caught:
+        checkpoints.restore(loop.abstract_state(run))
+    assert str(caught.value) == (
+        f"The checkpoint of step 0 in {tmp_path}/checkpoints is of another version of the program, "
+        "which kept other things in it.\nIt was saved by routing_jax 0.0.7, and this is "
+        f"routing_jax {program_version()}. Use the program and the configuration it was trained "
+        "with, choose another --workdir, or start again with --overwrite."
+    )
 
 
 def cut_off(path: Path) -> None:

@@ -81,9 +81,9 @@ def load(data_config: ConfigDict, *, say: Say) -> TaskSet:
     train, test = parts["train"], parts["test"]
     learned = labels.keep_share(_tasks(train, data_config), data_config.label_fraction)
     others = {name: _tasks(part, data_config) for name, part in parts.items() if name != "train"}
-    tested = others["test"]
+    tested = others.pop("test")
     evaluated_on = "validation" if _tunes(data_config) else "test"
-    _require_examples({"training": learned, **others, evaluated_on: tested}, data_config)
+    _require_examples({"training": learned, evaluated_on: tested, **others}, data_config)
     if not data_config.share_images:
         learned = labels.without_unlabelled(learned)
     return TaskSet(

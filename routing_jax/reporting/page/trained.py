@@ -28,6 +28,9 @@ _OPTIONAL = {
     "git_commit": None,
     "routing_map": None,
     "allocation": None,
+    "mixing_weights": None,
+    "multiply_adds": None,
+    "selection": None,
     "peak_memory_bytes": None,
     "examples_per_second": None,
 }

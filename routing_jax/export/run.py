@@ -22,6 +22,7 @@ from routing_jax.training.checkpointing import Checkpoints
 from routing_jax.training.compilation import cached_compilations
 from routing_jax.training.quiet import quiet_libraries
 from routing_jax.training.run import make_run, say
+from routing_jax.training.state import judged
 from routing_jax.training.step import variables_of
 from routing_jax.types import Params
 
@@ -30,7 +31,7 @@ _COMPARED = 250
 
 
 class _Trained(NamedTuple):
-    """A run's network as it was saved last."""
+    """A run's network as it is judged: as it was saved last, or at its best step."""
 
     model: MultiTaskNetwork
     variables: dict[str, Params]
@@ -74,7 +75,9 @@ def _restore(command: Command, console: Console) -> _Trained:
     state, _, step, damaged = checkpoints.restore(loop.abstract_state(planned))
     for line in damaged:
         say(console, line)
-    return _Trained(planned.program.model(planned.hyper), variables_of(state), tasks, step)
+    if state.best is not None:
+        step = int(state.best.step)
+    return _Trained(planned.program.model(planned.hyper), variables_of(judged(state)), tasks, step)
 
 
 def _number(task: str, tasks: TaskSet) -> int | None:

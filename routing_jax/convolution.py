@@ -213,9 +213,7 @@ def _into_channels(x: jax.Array, axis: int, stride: int, channels: int) -> jax.A
 def halve(x: jax.Array) -> jax.Array:
     """2x2 max-pooling with stride 2; an odd last row or column is cropped.
 
-    A reshape and choices between two, of which the first of equals wins. The gradient of a maximum
-    asks which entries equal it, and finds none where the compiler computes them a second time with
-    other rounding; a choice always passes the gradient on.
+    A reshape and choices between two; see `larger`.
 
     Args:
       x: [B, height, width, channels].
@@ -224,11 +222,16 @@ def halve(x: jax.Array) -> jax.Array:
       [B, height // 2, width // 2, channels].
     """
     x = _windows(x)
-    x = _larger(x[:, :, 0], x[:, :, 1])
-    return _larger(x[:, :, :, 0], x[:, :, :, 1])
+    x = larger(x[:, :, 0], x[:, :, 1])
+    return larger(x[:, :, :, 0], x[:, :, :, 1])
 
 
-def _larger(a: jax.Array, b: jax.Array) -> jax.Array:
+def larger(a: jax.Array, b: jax.Array) -> jax.Array:
+    """The larger of each two, the first of equals: a maximum whose gradient is never lost.
+
+    The gradient of a maximum asks which entries equal it, and finds none where the compiler
+    computes them a second time with other rounding; a choice always passes the gradient on.
+    """
     return jnp.where(a >= b, a, b)
 
 

@@ -9,11 +9,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from routing_jax.convolution import same_padding
+from routing_jax.convolution import larger, same_padding
 
 
 def max_pool(x: jax.Array, *, side: int, stride: int) -> jax.Array:
-    """The largest value in each window; equal ones share the gradient.
+    """The largest value in each window; the first of equals has the gradient.
 
     Args:
       x: [B, height, width, channels].
@@ -24,7 +24,7 @@ def max_pool(x: jax.Array, *, side: int, stride: int) -> jax.Array:
       [B, height', width', channels], sides divided by the stride and rounded up.
     """
     for axis in (1, 2):
-        x = functools.reduce(jnp.maximum, _shifted(x, axis, side, stride, fill=-jnp.inf))
+        x = functools.reduce(larger, _shifted(x, axis, side, stride, fill=-jnp.inf))
     return x
 
 

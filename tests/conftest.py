@@ -8,6 +8,7 @@ prepared sets, $ROUTING_JAX_ORIGINALS_DIR one folder per set with its original f
 import os
 import socket
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import hypothesis
@@ -89,6 +90,13 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         pytest.fail(f"{reason}, and ROUTING_JAX_REQUIRE_REAL_DATA is set", pytrace=False)
     if reason:
         pytest.skip(reason)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _forget_programs() -> Iterator[None]:
+    """Frees a module's compiled programs, which would add up to gigabytes."""
+    yield
+    jax.clear_caches()
 
 
 @pytest.fixture

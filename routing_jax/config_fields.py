@@ -337,6 +337,12 @@ FIELDS: dict[str, Field] = {
     "training.steps": Field(
         1000, or_none(rules.COUNT, "a length in epochs"), "length in steps; exactly one of the two"
     ),
+    "training.init_from": Field(
+        "",
+        rules.ANY_TEXT,
+        "work directory of a finished run whose parameters and running averages this one starts "
+        "from; '' = from random draws",
+    ),
     "training.round_robin": Field(
         False, rules.FLAG, "whether a step learns from one task only, in turns, instead of from all"
     ),

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from routing_jax.training.evaluation import Evaluation
-from routing_jax.training.program import Program, SegmentReport
+from routing_jax.training.program import Arrays, Program, SegmentReport
 from routing_jax.training.state import Hyperparams, TrainState
 from routing_jax.types import MultiTaskData
 
@@ -42,9 +42,11 @@ class CellsProgram:
     program: Program
     together: int
 
-    def init(self, hyper: Hyperparams, train: MultiTaskData) -> TrainState:
-        """The states before the first step."""
-        state = self._map(lambda own: self.program.init(own, train), hyper)
+    def init(
+        self, hyper: Hyperparams, train: MultiTaskData, given: Arrays | None = None
+    ) -> TrainState:
+        """The states before the first step; `given` has no S axis, as all cells start from it."""
+        state = self._map(lambda own: self.program.init(own, train, given), hyper)
         return state._replace(step=state.step[0])
 
     def segment(

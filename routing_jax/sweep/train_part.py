@@ -28,6 +28,7 @@ from routing_jax.training.run import (
     write_snapshots,
 )
 from routing_jax.training.stopping import Stops
+from routing_jax.training.transfer import start
 
 Outcome = dict[str, Any]
 """A cell in sweep.json: index, name, settings, command, status, failed_step, results."""
@@ -83,7 +84,10 @@ def _train(
     started: float,
 ) -> list[Outcome] | None:
     """The outcomes of all cells; None if training was stopped."""
-    state, elapsed, done = resume(run, checkpoints, say=partial(say, console))
+    told = partial(say, console)
+    state, elapsed, done = resume(run, checkpoints, say=told)
+    if state is None:
+        state = start(run, runs[0], say=told)
     stopwatch = Stopwatch(started, elapsed)
     with (
         MetricsWriter(part.workdir, resume_step=done) as writer,

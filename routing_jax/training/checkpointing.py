@@ -8,6 +8,7 @@ import contextlib
 import os
 import re
 import shutil
+from collections.abc import Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple, Self
@@ -15,6 +16,7 @@ from typing import Any, NamedTuple, Self
 import jax
 import numpy as np
 import orbax.checkpoint as ocp
+from flax.traverse_util import unflatten_dict
 
 from routing_jax.errors import RunError, UserError
 from routing_jax.reporting.provenance import program_version
@@ -25,7 +27,7 @@ from routing_jax.training.manifest import (
     write_manifest,
 )
 from routing_jax.training.pace import Elapsed
-from routing_jax.training.state import TrainState
+from routing_jax.training.state import TrainState, by_path
 
 _KEPT = 2
 """Checkpoints kept: the newest, and the one before in case the newest is damaged."""
@@ -132,6 +134,24 @@ class Checkpoints:
             "Run --mode=train first, or name another --workdir."
         )
 
+    def read_network(self) -> dict[str, np.ndarray]:
+        """The parameters and running averages that the run is judged by, as far as it has come.
+
+        Returns:
+          The arrays of the newest checkpoint that is whole by path, such as "params.router.policy".
+          Whether they suit a network is for the caller to find out.
+
+        Raises:
+          UserError: there is no checkpoint, or none is whole.
+        """
+        for step in reversed(self._steps()):
+            try:
+                content = read_manifest(self._directory / str(step))
+                return self._read_arrays(step, _judged_names(content["arrays"]))
+            except DamagedError:
+                continue
+        raise UserError(f"There is no whole checkpoint in {self._directory}.")
+
     def remove_after(self, step: int) -> None:
         """Removes the checkpoints behind `step`."""
         for newer in self._steps():
@@ -192,6 +212,21 @@ class Checkpoints:
                 raise self._other_network(step, content, []) from error
             raise DamagedError(_reason(error)) from error
 
+    def _read_arrays(self, step: int, places: dict[str, str]) -> dict[str, np.ndarray]:
+        """Some arrays by name, given the names under which the state has them."""
+        as_numpy = ocp.RestoreArgs(restore_type=np.ndarray)
+        wanted = unflatten_dict({tuple(place.split(".")): as_numpy for place in places.values()})
+        request = ocp.args.PyTreeRestore(
+            item=jax.tree.map(lambda _: 0, wanted), restore_args=wanted, partial_restore=True
+        )
+        try:
+            with ocp.Checkpointer(ocp.PyTreeCheckpointHandler()) as checkpointer:
+                found = checkpointer.restore(self._directory / str(step) / "state", args=request)
+        except Exception as error:  # Orbax raises whatever its storage layers raise
+            raise DamagedError(_reason(error)) from error
+        arrays = by_path(found)
+        return {name: arrays[place] for name, place in places.items()}
+
     def _remove(self, step: int) -> None:
         unfinished = self._directory / _UNFINISHED
         unfinished.mkdir(exist_ok=True)
@@ -236,12 +271,24 @@ class Checkpoints:
 
 def _shapes(state: TrainState) -> dict[str, str]:
     """The arrays of a state by path, such as "params.router.policy": "float32[10,3,10]"."""
-    leaves = jax.tree_util.tree_leaves_with_path(state)
+    return {name: told_shape(leaf) for name, leaf in by_path(state).items()}
+
+
+def told_shape(leaf: np.ndarray | jax.Array | jax.ShapeDtypeStruct) -> str:
+    """Type and shape of an array, such as "float32[10,3,10]"."""
+    return jax.core.ShapedArray(leaf.shape, leaf.dtype).str_short()
+
+
+def _judged_names(names: Iterable[str]) -> dict[str, str]:
+    """The names of a network's arrays, and under which of a state's names they are saved."""
+    best = any(name.startswith("best.") for name in names)
+    places = {
+        name.removeprefix("best."): name for name in names if name.startswith("best.") == best
+    }
     return {
-        jax.tree_util.keystr(path, simple=True, separator="."): jax.core.ShapedArray(
-            leaf.shape, leaf.dtype
-        ).str_short()
-        for path, leaf in leaves
+        name: place
+        for name, place in places.items()
+        if name.startswith(("params.", "batch_stats."))
     }
 
 

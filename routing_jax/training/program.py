@@ -1,5 +1,6 @@
 """Training as pure functions of state, hyperparameters and data, ready for `jit` and `vmap`."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -29,7 +30,10 @@ from routing_jax.training.state import (
     take_snapshot,
 )
 from routing_jax.training.step import train_step, variables_of
-from routing_jax.types import MultiTaskData
+from routing_jax.types import MultiTaskData, Params
+
+Arrays = Mapping[str, jax.Array]
+"""Arrays by their path."""
 
 
 class SegmentReport(NamedTuple):
@@ -77,8 +81,17 @@ class Program:
         """What the tasks ask for."""
         return OBJECTIVES[self.shape.objective]
 
-    def init(self, hyper: Hyperparams, train: MultiTaskData) -> TrainState:
-        """The state before the first step."""
+    def init(
+        self, hyper: Hyperparams, train: MultiTaskData, given: Arrays | None = None
+    ) -> TrainState:
+        """The state before the first step.
+
+        Args:
+          hyper: the traced values.
+          train: the training examples.
+          given: what another run has trained, by path as in `state.by_path`, of the shapes that
+            this network has there; it takes the place of what would be drawn.
+        """
         keys = make_keys(hyper.seed)
         model = self.model(hyper)
         shared = self.config.data.share_images
@@ -89,6 +102,15 @@ class Program:
         routed, variables = model.init_with_output(
             {"params": keys.init, "router": keys.step}, first.images, exploration=exploration
         )
+        if given is not None:
+            variables = _replaced(variables, given)
+            routed, _ = model.apply(
+                variables,
+                first.images,
+                exploration=exploration,
+                rngs={"router": keys.step},
+                mutable=["batch_stats"],
+            )
         routing = routing_of(routed.probabilities, switches=model.switches_blocks)
         params, batch_stats = variables["params"], variables.get("batch_stats", {})
         return TrainState(
@@ -222,3 +244,12 @@ class Program:
         examples = 1 if per_task else self.config.training.examples_per_task
         decisions = self.shape.num_tasks * examples
         return self.config.reward.usage_window or 10 * decisions
+
+
+def _replaced(variables: Params, given: Arrays) -> Params:
+    """The variables with the arrays given in their places."""
+
+    def replace(path: tuple[object, ...], leaf: jax.Array) -> jax.Array:
+        return given.get(jax.tree_util.keystr(path, simple=True, separator="."), leaf)
+
+    return jax.tree_util.tree_map_with_path(replace, variables)

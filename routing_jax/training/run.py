@@ -28,6 +28,7 @@ from routing_jax.training.quiet import quiet_libraries
 from routing_jax.training.record import run_record
 from routing_jax.training.state import Snapshots, TrainState, hyperparams, judged
 from routing_jax.training.stopping import Stops
+from routing_jax.training.transfer import start
 from routing_jax.workdir import Workdir
 
 _MOST_EXAMPLES = 2**31 - 1
@@ -136,7 +137,10 @@ def _train(
 ) -> int:
     """Trains to the end, from the newest whole checkpoint if there is one."""
     workdir, total = command.workdir, planned.schedule.total
-    state, elapsed, done = resume(planned, checkpoints, say=partial(say, console))
+    told = partial(say, console)
+    state, elapsed, done = resume(planned, checkpoints, say=told)
+    if state is None:
+        state = start(planned, planned, say=told)
     stopwatch = Stopwatch(started, elapsed)
     with (
         MetricsWriter(workdir, resume_step=done) as writer,

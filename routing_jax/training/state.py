@@ -1,6 +1,6 @@
 """What training carries from step to step, and the numbers that steer it."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -223,3 +223,9 @@ def judged(state: TrainState) -> TrainState:
     if state.best is None:
         return state
     return state._replace(params=state.best.params, batch_stats=state.best.batch_stats)
+
+
+def by_path(tree: object) -> dict[str, Any]:
+    """The leaves of a tree by path, such as "params.router.policy" of a state."""
+    leaves = jax.tree_util.tree_leaves_with_path(tree)
+    return {jax.tree_util.keystr(path, simple=True, separator="."): leaf for path, leaf in leaves}

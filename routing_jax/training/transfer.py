@@ -1,0 +1,167 @@
+"""A run that starts from what another one has trained.
+
+Zhmoginov, Bashkirova, Sandler, "Compositional Models: Multi-Task Learning and Knowledge Transfer
+with Modular Networks", 2021, learn a new task by its head and its mixing weights; here any system
+can start from a trained one.
+"""
+
+import dataclasses
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from ml_collections import ConfigDict
+
+from routing_jax.config import flatten
+from routing_jax.data.sources import Say
+from routing_jax.errors import UserError
+from routing_jax.reporting.results import read_results
+from routing_jax.training import loop
+from routing_jax.training.checkpointing import Checkpoints, told_shape
+from routing_jax.training.compilation import cached_compilations
+from routing_jax.training.state import TrainState, by_path
+from routing_jax.training.step import variables_of
+from routing_jax.workdir import Workdir
+
+_SHAPING = ("model.", "dispatch.", "router.", "data.image_size", "data.name", "data.tasks")
+"""How the names of the fields begin that a network's arrays depend on."""
+
+
+class _Source(NamedTuple):
+    """What a finished run has left."""
+
+    config: ConfigDict
+    dataset: str
+    tasks: tuple[str, ...]
+    arrays: dict[str, np.ndarray]
+
+
+def start(run: loop.Run, one: loop.Run, *, say: Say) -> TrainState | None:
+    """The state before the first step of a run that `training.init_from` starts from another.
+
+    Parameters and running averages are those that the other run is judged by. Arrays that belong to
+    tasks, such as their heads and their mixing weights, are drawn anew unless both runs have the
+    same tasks. Everything else begins as in any run.
+
+    Args:
+      run: the run, perhaps of many cells.
+      one: the run of a cell; the same as `run` where there is only one.
+      say: receives a line about what is taken.
+
+    Returns:
+      None where the run starts from random draws.
+
+    Raises:
+      UserError: the other run is not there, not finished, or has another network.
+    """
+    place = one.program.config.training.init_from
+    if not place:
+        return None
+    source = _read(Path(place))
+    given = _suitable(source, one, place)
+    here = by_path(variables_of(loop.abstract_state(one)))
+    anew = [name for name in here if name not in given]
+    numbers = sum(array.size for array in given.values())
+    own = f"; drawn anew for these tasks: {', '.join(anew)}" if anew else ""
+    say(f"Starting from {place}: {numbers:,} numbers in {len(given)} arrays{own}.")
+    with cached_compilations():
+        train = loop.to_device(run.tasks.train)
+        return run.init(run.hyper, train, jax.tree.map(jnp.asarray, given))
+
+
+def _read(place: Path) -> _Source:
+    workdir = Workdir(place)
+    if not workdir.config_path.exists():
+        raise UserError(
+            f"training.init_from = {place} holds no run: there is no {workdir.config_path}. Name "
+            "the work directory of a finished run."
+        )
+    if workdir.sweep_path.exists() or workdir.programs_dir.exists():
+        raise UserError(
+            f"training.init_from = {place} holds a sweep: name the work directory of a single run."
+        )
+    checkpoints = Checkpoints(workdir.checkpoint_dir, dataset="")
+    if checkpoints.latest_step() is None:
+        raise UserError(
+            f"training.init_from = {place} holds a run that has saved nothing yet: train it to its "
+            "end first, by the same command that began it."
+        )
+    if not workdir.results_path.exists():
+        raise UserError(
+            f"training.init_from = {place} holds a run that is not finished: train it to its end "
+            "first, by the same command that began it."
+        )
+    found = read_results(workdir.results_path)
+    arrays = checkpoints.read_network()
+    return _Source(workdir.read_config(), found["dataset"]["name"], tuple(found["tasks"]), arrays)
+
+
+def _suitable(source: _Source, one: loop.Run, place: str) -> dict[str, np.ndarray]:
+    """The arrays that the run takes over."""
+    here = by_path(variables_of(loop.abstract_state(one)))
+    same_tasks = (source.dataset, source.tasks) == (one.tasks.name, one.tasks.task_names)
+    own = set() if same_tasks else owned_by_tasks(one)
+    names = sorted((here.keys() | source.arrays.keys()) - own, key=_parameters_first)
+    for name in names:
+        there, now = (_told(arrays.get(name)) for arrays in (source.arrays, here))
+        if there != now:
+            raise UserError(
+                f"training.init_from = {place} has another network: {name} is {there} there and "
+                f"{now} in this run. {_remedy(source.config, one)}"
+            )
+    given = {name: array for name, array in source.arrays.items() if name not in own}
+    if not any(name.startswith("params.") for name in given):
+        raise UserError(
+            f"training.init_from = {place} has nothing for this run: its tasks are other ones, and "
+            f"all parameters of model.name = {source.config.model.name} belong to tasks. Name a "
+            "run whose tasks share parameters."
+        )
+    return given
+
+
+def owned_by_tasks(one: loop.Run) -> set[str]:
+    """Paths of the arrays that belong to tasks: their shapes change with the number of tasks."""
+    usual = by_path(variables_of(loop.abstract_state(one)))
+    program, train = one.program, one.tasks.train
+    more = train.index.shape[0] + 1
+    config = program.config.copy_and_resolve_references()
+    if config.router.routes[0].isdigit():  # a table has to hold one for each task
+        config.router.routes += " " + config.router.routes.split()[0]
+    rows = {
+        field: jax.ShapeDtypeStruct((more, *array.shape[1:]), array.dtype)
+        for field, array in train._asdict().items()
+        if field != "images" and array is not None
+    }
+    shape = program.shape._replace(num_tasks=more)
+    wider = dataclasses.replace(program, config=config, shape=shape)
+    state = jax.eval_shape(wider.init, one.hyper, train._replace(**rows))
+    changed = by_path(variables_of(state))
+    return {name for name in usual | changed if _told(usual.get(name)) != _told(changed.get(name))}
+
+
+def _parameters_first(name: str) -> tuple[bool, str]:
+    return not name.startswith("params."), name
+
+
+def _told(array: Any) -> str:
+    return "missing" if array is None else told_shape(array)
+
+
+def _remedy(there: ConfigDict, one: loop.Run) -> str:
+    """What to change so that the networks are alike."""
+    before, now = flatten(there), flatten(one.program.config)
+    differing = _differing(before, now)
+    if not differing:
+        return "Name a run whose images and classes have the sizes of this one's."
+    return f"Fields of the network that differ: {', '.join(differing)}. Set them as they are there."
+
+
+def _differing(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    return [
+        f"{name} ({before[name]!r} there, {now[name]!r} here)"
+        for name in now
+        if name.startswith(_SHAPING) and before.get(name) != now[name]
+    ]

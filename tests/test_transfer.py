@@ -1,0 +1,172 @@
+"""Runs that start from a trained one: what they take, what is drawn anew, and what is refused."""
+
+import re
+import shutil
+import signal
+
+import jax
+import numpy as np
+import pytest
+from tiny_runs import read, start, stop_after
+
+from routing_jax.data import loading
+from routing_jax.errors import UserError
+from routing_jax.training import transfer
+from routing_jax.training.checkpointing import Checkpoints
+from routing_jax.training.run import make_run
+from routing_jax.training.state import by_path
+from routing_jax.training.step import variables_of
+from routing_jax.workdir import Workdir
+
+EXPERIMENT = "compositional_mtl.py"
+SMALL = (
+    "--config.data.name=digits",
+    "--config.data.tasks=one_vs_rest",
+    "--config.data.num_tasks=3",
+    "--config.data.augment=none",
+    "--config.model.resolution=2",
+    "--config.model.width=4",
+    "--config.model.depth=2",
+    "--config.training.steps=4",
+    "--config.training.eval_every=4",
+    "--config.training.checkpoint_every=2",
+    "--config.training.examples_per_task=4",
+)
+OWN = {
+    "params.head.blocks.Dense_0.bias",
+    "params.head.blocks.Dense_0.kernel",
+    "params.router.logits",
+}
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory):
+    """A finished run of three tasks; tests leave it as it is."""
+    workdir = tmp_path_factory.mktemp("transfer") / "source"
+    with jax.numpy_dtype_promotion("standard"):
+        assert start(workdir, *SMALL, experiment=EXPERIMENT) == 0
+    return workdir
+
+
+@pytest.fixture(scope="module")
+def trained(source):
+    return Checkpoints(Workdir(source).checkpoint_dir, dataset="").read_network()
+
+
+def planned(source, **changed):
+    """The source's configuration, started from it; fields are named with __ for the dot."""
+    config = Workdir(source).read_config()
+    config.training.init_from = str(source)
+    for name, value in changed.items():
+        group, leaf = name.split("__")
+        config[group][leaf] = value
+    return make_run(config, loading.load(config.data, say=lambda _: None))
+
+
+def started(run):
+    lines = []
+    return transfer.start(run, run, say=lines.append), lines
+
+
+def test_the_same_tasks_take_everything(source, trained):
+    state, lines = started(planned(source, training__seed=7))
+    found = by_path(variables_of(state))
+    assert found.keys() == trained.keys()
+    for name, array in found.items():
+        np.testing.assert_array_equal(array, trained[name], err_msg=name)
+    assert "drawn anew" not in lines[0]
+    # The run has begun nothing itself, and its first snapshot is of the weights it starts with.
+    assert int(state.step) == 0
+    weights = jax.nn.softmax(trained["params.router.logits"])
+    np.testing.assert_allclose(state.snapshots.probabilities[0], weights, rtol=1e-6)
+
+
+def test_other_tasks_draw_their_own_arrays_anew(source, trained):
+    run = planned(source, data__num_tasks=5, training__seed=7)
+    state, lines = started(run)
+    for name, array in by_path(variables_of(state)).items():
+        if name in OWN:
+            assert array.shape[0] == 5
+            assert (np.asarray(array[:3]) != trained[name]).mean() > 0.99, name
+        else:
+            np.testing.assert_array_equal(array, trained[name], err_msg=name)
+    assert lines[0].endswith("drawn anew for these tasks: " + ", ".join(sorted(OWN)) + ".")
+
+
+def test_averages_of_tasks_are_their_own(source):
+    run = planned(source, model__statistics="per_depth_and_task")
+    own = transfer.owned_by_tasks(run)
+    assert own - OWN and all(name.startswith("batch_stats.averages") for name in own - OWN)
+
+
+def test_weights_that_all_tasks_share_belong_to_none(source):
+    run = planned(source, router__agent="single")
+    assert "params.router.logits" not in transfer.owned_by_tasks(run)
+
+
+def test_a_network_that_is_all_the_tasks_own_has_nothing_for_others(finished):
+    # One block for each task at each depth.
+    with pytest.raises(UserError, match="has nothing for this run: its tasks are other ones"):
+        started(planned(finished, data__num_tasks=4))
+
+
+def test_another_width_is_refused_with_the_first_array(source):
+    with pytest.raises(UserError) as error:
+        started(planned(source, model__width=8, data__num_tasks=5))
+    assert str(error.value) == (
+        f"training.init_from = {source} has another network: params.adapter.Dense_0.kernel is "
+        "float32[4,128] there and float32[8,128] in this run. Fields of the network that differ: "
+        "model.width (4 there, 8 here). Set them as they are there."
+    )
+
+
+def test_a_missing_array_is_refused(source):
+    fixed = {"router__policy": "fixed", "router__routes": "0-1 0-1 0-1", "model__num_blocks": None}
+    told = "params.router.logits is float32[3,2,2] there and missing in this run."
+    with pytest.raises(UserError, match=re.escape(told)):
+        started(planned(source, **fixed))
+
+
+def test_sources_that_cannot_be_taken(source, tmp_path):
+    run = planned(source)
+
+    def message(place):
+        run.program.config.training.init_from = str(place)
+        with pytest.raises(UserError) as error:
+            started(run)
+        return str(error.value).removeprefix(f"training.init_from = {place} ")
+
+    assert message(tmp_path / "none") == (
+        f"holds no run: there is no {tmp_path / 'none' / 'config.json'}. Name the work directory "
+        "of a finished run."
+    )
+    copy = tmp_path / "copy"
+    shutil.copytree(source, copy)
+    (copy / "results.json").unlink()
+    end = "train it to its end first, by the same command that began it."
+    assert message(copy) == f"holds a run that is not finished: {end}"
+    shutil.rmtree(copy / "checkpoints")
+    assert message(copy) == f"holds a run that has saved nothing yet: {end}"
+    (copy / "programs").mkdir()
+    assert message(copy) == "holds a sweep: name the work directory of a single run."
+
+
+@jax.numpy_dtype_promotion("standard")
+def test_a_run_that_started_from_another_is_resumed_without_it(
+    source, tmp_path, monkeypatch, capsys
+):
+    copy, workdir = tmp_path / "copy", tmp_path / "run"
+    shutil.copytree(source, copy)
+    command = (*SMALL, f"--config.training.init_from={copy}")
+    whole = tmp_path / "whole"
+    assert start(whole, *command, experiment=EXPERIMENT) == 0
+    assert f"Starting from {copy}: " in capsys.readouterr().out.replace("\n", "")
+    with monkeypatch.context() as patched:
+        stop_after(patched, 2, signal.SIGTERM)
+        assert start(workdir, *command, experiment=EXPERIMENT) == 0
+    shutil.rmtree(copy)
+    assert start(workdir, *command, experiment=EXPERIMENT) == 0
+    assert read(workdir)["test"] == read(whole)["test"]
+    # From another source it is another run.
+    assert start(workdir, *SMALL, experiment=EXPERIMENT) == 2
+    assert f"training.init_from: {str(copy)!r} there, '' now" in capsys.readouterr().err

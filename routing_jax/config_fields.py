@@ -5,6 +5,7 @@ checks and the command line's help are derived from it.
 """
 
 import re
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from routing_jax import config_components
@@ -61,6 +62,8 @@ BLOCKS = ("dense", "conv", "valid_conv", "components", "inverted_residual")
 STATISTICS = ("shared", "per_depth", "per_depth_and_task")
 HEADS = ("routed", "own")
 BANKS = ("per_depth", "shared")
+TRAINABLE = ("head", "mixing", "normalisation", "statistics", "blocks", "encoder", "adapter")
+"""The parts of a network that can train; see `training.trainable`."""
 DTYPES = ("float32", "bfloat16")
 ROUTER_AGENTS = ("per_task", "single", "dispatched")
 ROUTER_POLICIES = ("tabular", "approximator", "fixed")
@@ -96,6 +99,11 @@ OPTIMIZERS = ("sgd", "adam")
 UNUSED_BLOCKS = ("keep", "drift")
 SCHEDULES = ("constant", "step", "cosine")
 
+
+def _each_once(names: Sequence[str], allowed: Sequence[str]) -> bool:
+    return set(names) <= set(allowed) and len(set(names)) == len(names)
+
+
 _EXPERIMENT_NAME = Rule(
     str,
     "a name of letters, digits, _ and -",
@@ -120,6 +128,13 @@ _STRIDES = Rule(
     "1 or 2 for each routed layer, such as 2-1-2; or ''",
     lambda value: not value or config_components.are_strides(value),
 )
+
+_PARTS = Rule(
+    str,
+    f"all, or some of {', '.join(TRAINABLE)}, such as head,mixing",
+    lambda value: value == "all" or _each_once(value.split(","), TRAINABLE),
+)
+
 
 FIELDS: dict[str, Field] = {
     "experiment": Field(
@@ -342,6 +357,12 @@ FIELDS: dict[str, Field] = {
         rules.ANY_TEXT,
         "work directory of a finished run whose parameters and running averages this one starts "
         "from; '' = from random draws",
+    ),
+    "training.trainable": Field(
+        "all",
+        _PARTS,
+        "which parts train; mixing are routers and mixing weights, normalisation their scales and "
+        "offsets, statistics the running averages",
     ),
     "training.round_robin": Field(
         False, rules.FLAG, "whether a step learns from one task only, in turns, instead of from all"

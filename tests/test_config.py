@@ -149,6 +149,7 @@ def test_the_defaults_are_those_of_the_paper_and_the_issue():
             "epochs": None,
             "steps": 1000,
             "init_from": "",
+            "trainable": "all",
             "round_robin": False,
             "examples_per_task": 16,
             "eval_every": 100,

@@ -52,6 +52,7 @@ def test_results_follow_the_contract(finished):
     # 10 blocks a depth on 64 pixels: 64 * 16 + 16, 16 * 16 + 16 and 16 * 2 + 2 numbers; and the
     # router's 10 agents x 3 depths x 10 actions.
     assert results["parameters"] == 10 * (1040 + 272 + 34) + 300
+    assert results["trained_parameters"] == results["parameters"]
     seconds = results["seconds"]
     assert 0 < seconds["first_step"] < seconds["total"]
     assert 0 < seconds["save"] < seconds["total"]

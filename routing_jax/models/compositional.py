@@ -80,11 +80,12 @@ class CompositionalNetwork(MultiTaskNetwork):
         del tasks
         training = exploration is not None
         weights = self.router.weights(exploration.temperature if training else None)
+        moving = training and not self.frozen_statistics
         averages, found = self.averages(x[0]), []
         for depth in range(len(self.bank_of_depth)):
-            x, moved = self._run_depth(depth, x, averages, weights, training=training)
+            x, moved = self._run_depth(depth, x, averages, weights, moving=moving)
             found.append(moved)
-        if training and not self.is_initializing():
+        if moving and not self.is_initializing():
             self.averages.move(found)
         probabilities = jnp.broadcast_to(weights, (self.num_tasks, *weights.shape[1:]))
         return Routed(
@@ -94,7 +95,7 @@ class CompositionalNetwork(MultiTaskNetwork):
         )
 
     def _run_depth(
-        self, depth: int, x: jax.Array, averages: Params, weights: jax.Array, *, training: bool
+        self, depth: int, x: jax.Array, averages: Params, weights: jax.Array, *, moving: bool
     ) -> tuple[jax.Array, Params]:
         """One depth of [T, n, ...], and the moved averages, each leaf [T, K or 1, F]."""
         bank = self.banks[self.bank_of_depth[depth]]
@@ -103,7 +104,7 @@ class CompositionalNetwork(MultiTaskNetwork):
 
         def run(params: Params, rows: jax.Array, own: Params) -> tuple[jax.Array, Params]:
             variables = {"params": params, "batch_stats": own}
-            if not training:
+            if not moving:
                 return block.apply(variables, rows), own
             out, moved = block.apply(variables, rows, train=True, mutable=["batch_stats"])
             return out, moved["batch_stats"]

@@ -1,5 +1,6 @@
 """What all systems have in common: one encoder, banks of blocks over it, logits per task."""
 
+import dataclasses
 from collections.abc import Sequence
 from typing import ClassVar, NamedTuple
 
@@ -50,6 +51,8 @@ class MultiTaskNetwork(nn.Module):
       dropout: share of the features that training drops before the head.
       norms: for each depth what stands behind its layer, the same for all tasks and blocks; empty
         where nothing does.
+      frozen_statistics: whether training passes, too, normalise by the running averages and leave
+        them as they are, so that what trains meets what it will meet in tests.
     """
 
     encoder: nn.Module
@@ -58,6 +61,7 @@ class MultiTaskNetwork(nn.Module):
     head: BlockBank | None
     dropout: float
     norms: tuple[nn.Module, ...]
+    frozen_statistics: bool = dataclasses.field(default=False, kw_only=True)
 
     switches_blocks: ClassVar[bool] = False
     """Whether `probabilities` are those of blocks to be on, which need not add up to 1."""
@@ -73,7 +77,8 @@ class MultiTaskNetwork(nn.Module):
           tasks: int32 [R], the tasks that the images are of, [R, n, ...]; None for all. Everything
             in what is returned then has R for T.
         """
-        x = self.encode(images.reshape(-1, *images.shape[2:]), train=True)
+        train = not self.frozen_statistics
+        x = self.encode(images.reshape(-1, *images.shape[2:]), train=train)
         x = x.reshape(*images.shape[:2], *x.shape[1:])
         if tasks is None:
             x = jnp.broadcast_to(x, (self.num_tasks, *x.shape[1:]))

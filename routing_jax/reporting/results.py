@@ -110,7 +110,8 @@ class RunRecord:
             routes are told of were measured; None where the last step counts.
         seconds: where the time went.
         examples_per_second: training examples of all tasks and seeds, over `seconds.train`.
-        parameters: trained numbers of one seed's network, its router included.
+        parameters: numbers of one seed's network, its router included.
+        trained_parameters: how many of them train; the rest stays as it was at the start.
         config: the resolved configuration as nested plain dictionaries.
         command: as typed.
         device: what it ran on, in words.
@@ -130,6 +131,7 @@ class RunRecord:
     seconds: SecondsRecord
     examples_per_second: float
     parameters: int
+    trained_parameters: int
     config: Mapping[str, Any]
     command: str
     device: str
@@ -157,6 +159,7 @@ def build_results(record: RunRecord) -> dict[str, Any]:
         "seconds": asdict(record.seconds),
         "examples_per_second": record.examples_per_second,
         "parameters": record.parameters,
+        "trained_parameters": record.trained_parameters,
         "config": dict(record.config),
         "command": record.command,
         "versions": versions(),

@@ -114,14 +114,14 @@ def _outcomes(
     write_snapshots(part.workdir, snapshots, run.tasks.task_names)
     records = read_records(part.workdir.metrics_path)
     share = Elapsed(*(seconds / len(runs) for seconds in elapsed))
-    parameters = sum(leaf[0].size for leaf in jax.tree.leaves(outcome.state.params))
+    params = jax.tree.map(lambda leaf: leaf[0], outcome.state.params)
 
     def results_of(cell: int) -> dict[str, Any]:
         record = run_record(
             runs[cell],
             jax.tree.map(lambda leaf: leaf[cell], evaluation),
             step=int(outcome.state.step),
-            parameters=parameters,
+            params=params,
             best=jax.tree.map(lambda leaf: leaf[cell], outcome.state.best),
             curve=[_of_cell(entry, cell) for entry in records],
             elapsed=share,

@@ -13,6 +13,7 @@ from routing_jax.rl.rules import LOSSES
 from routing_jax.routers.router import Router
 from routing_jax.training.block_updates import mask_unused_blocks
 from routing_jax.training.state import Hyperparams
+from routing_jax.training.trainable import chosen, trains
 from routing_jax.types import Params
 
 
@@ -27,12 +28,27 @@ def make_optimizer(
       hyper: traced values.
       total_steps: length of the run, for the schedule.
     """
-    parts = {"blocks": _block_optimizer(config.optimizer, hyper, total_steps)}
-    if router is not None:
+    trainable = config.training.trainable
+    parts = {
+        "blocks": _block_optimizer(config.optimizer, hyper, total_steps),
+        "frozen": optax.set_to_zero(),
+    }
+    if "mixing" not in chosen(trainable):
+        pass  # a router that does not train has no optimizer
+    elif router is not None:
         parts["router"] = _router_optimizer(config.router, router, hyper)
     else:  # what back-propagation trains of a router, if anything
         parts["router"] = _ROUTER_STEPS[config.router.optimizer](hyper.router_learning_rate)
-    return optax.partition(parts, label_parameters)
+    return optax.partition(parts, partial(_labels, trainable))
+
+
+def _labels(trainable: str, params: Params) -> Params:
+    """The part of the optimizer that has each parameter."""
+    return jax.tree.map(
+        lambda label, on: label if on else "frozen",
+        label_parameters(params),
+        trains(trainable, params),
+    )
 
 
 def _block_optimizer(

@@ -30,6 +30,7 @@ from routing_jax.training.state import (
     take_snapshot,
 )
 from routing_jax.training.step import train_step, variables_of
+from routing_jax.training.trainable import chosen, require_parts
 from routing_jax.types import MultiTaskData, Params
 
 Arrays = Mapping[str, jax.Array]
@@ -113,6 +114,7 @@ class Program:
             )
         routing = routing_of(routed.probabilities, switches=model.switches_blocks)
         params, batch_stats = variables["params"], variables.get("batch_stats", {})
+        require_parts(self.config.training.trainable, params, batch_stats)
         return TrainState(
             step=jnp.int32(0),
             params=params,
@@ -228,7 +230,9 @@ class Program:
 
     def model(self, hyper: Hyperparams) -> MultiTaskNetwork:
         """The network that is trained."""
-        return make_model(self.config, self.shape, block_noise=hyper.block_noise, seed=hyper.seed)
+        model = make_model(self.config, self.shape, block_noise=hyper.block_noise, seed=hyper.seed)
+        frozen = "statistics" not in chosen(self.config.training.trainable)
+        return model.clone(frozen_statistics=frozen)
 
     def _optimizer(
         self, model: MultiTaskNetwork, hyper: Hyperparams

@@ -10,11 +10,13 @@ from ml_collections import ConfigDict
 from routing_jax.config_components import num_blocks
 from routing_jax.reporting import results
 from routing_jax.reporting.formats import higher_is_better
+from routing_jax.training import trainable
 from routing_jax.training.cost import routed_cost
 from routing_jax.training.evaluation import Evaluation
 from routing_jax.training.loop import Run
 from routing_jax.training.pace import Elapsed
 from routing_jax.training.state import Best
+from routing_jax.types import Params
 
 
 def run_record(
@@ -22,7 +24,7 @@ def run_record(
     evaluation: Evaluation,
     *,
     step: int,
-    parameters: int,
+    params: Params,
     best: Best | None = None,
     curve: Sequence[results.CurveEntry],
     elapsed: Elapsed,
@@ -34,7 +36,7 @@ def run_record(
       planned: the run.
       evaluation: of the state that it is judged by, as NumPy arrays.
       step: of its last state.
-      parameters: trained numbers of its network.
+      params: its network's parameters, of one seed.
       best: what the run is judged by, as NumPy arrays; None for that state.
       curve: the records of its evaluations.
       elapsed: where the time went.
@@ -69,7 +71,8 @@ def run_record(
             save=elapsed.save,
         ),
         examples_per_second=planned.task_examples / per_step,
-        parameters=parameters,
+        parameters=sum(leaf.size for leaf in jax.tree.leaves(params)),
+        trained_parameters=trainable.numbers(config.training.trainable, params),
         config=config.to_dict(),
         command=command,
         device=_device(),

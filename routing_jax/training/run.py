@@ -218,7 +218,7 @@ def _record(
         planned,
         evaluation,
         step=int(state.step),
-        parameters=sum(leaf.size for leaf in jax.tree.leaves(state.params)),
+        params=state.params,
         best=state.best,
         curve=read_records(command.workdir.metrics_path),
         elapsed=elapsed,

@@ -22,6 +22,7 @@ from routing_jax.training.state import (
     make_keys,
     routing_of,
 )
+from routing_jax.training.trainable import held
 from routing_jax.types import Batch, Exploration, MultiTaskData, Params, Trajectory
 
 
@@ -88,7 +89,9 @@ def train_step(
     updates, optimizer_state = optimizer.update(gradients, state.optimizer, state.params, **learned)
     return state._replace(
         step=state.step + 1,
-        params=optax.apply_updates(state.params, updates),
+        params=held(
+            config.training.trainable, state.params, optax.apply_updates(state.params, updates)
+        ),
         batch_stats=batch_stats,
         optimizer=optimizer_state,
         usage=_remember(config.router, state.usage, routed),

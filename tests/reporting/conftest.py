@@ -69,6 +69,7 @@ def make_run() -> Callable[..., tuple[RunRecord, Routing]]:
             ),
             examples_per_second=1234.5,
             parameters=98_765,
+            trained_parameters=98_765,
             config={"router": {"pass_action": pass_action}},
             command="python launch.py --config=experiments/mnist_mtl.py",
             device="cpu",

@@ -1,0 +1,72 @@
+"""Which parameters of a network train, and which running averages move.
+
+The names are those of `training.trainable`; each parameter belongs to one of them, by its path.
+"""
+
+import jax
+from flax.traverse_util import flatten_dict
+
+from routing_jax.config_fields import TRAINABLE
+from routing_jax.errors import UserError
+from routing_jax.types import Params
+
+_NORMALISATIONS = ("BatchNorm_", "GroupNorm_")
+_MIXING = ("router", "mixture", "mix_")
+"""How the names begin of what decides between blocks, or mixes them."""
+
+
+def chosen(trainable: str) -> frozenset[str]:
+    """The parts that a value of `training.trainable` names."""
+    return frozenset(TRAINABLE if trainable == "all" else trainable.split(","))
+
+
+def part_of(path: tuple[str, ...]) -> str:
+    """The part that a parameter belongs to, by its path below "params"."""
+    if path[0].startswith(_MIXING):
+        return "mixing"
+    if any(name.startswith(_NORMALISATIONS) for name in path):
+        return "normalisation"
+    return path[0] if path[0] in TRAINABLE else "blocks"
+
+
+def trains(trainable: str, params: Params) -> Params:
+    """For each parameter whether it trains: a tree of bool."""
+    parts = chosen(trainable)
+
+    def in_parts(path: tuple[jax.tree_util.DictKey, ...], leaf: object) -> bool:
+        del leaf
+        return part_of(tuple(key.key for key in path)) in parts
+
+    return jax.tree_util.tree_map_with_path(in_parts, params)
+
+
+def held(trainable: str, before: Params, after: Params) -> Params:
+    """`after`, with the very bits of `before` where parameters do not train."""
+    return jax.tree.map(
+        lambda on, old, new: new if on else old, trains(trainable, before), before, after
+    )
+
+
+def numbers(trainable: str, params: Params) -> int:
+    """How many numbers train."""
+    sizes = jax.tree.map(lambda on, leaf: leaf.size if on else 0, trains(trainable, params), params)
+    return sum(jax.tree.leaves(sizes))
+
+
+def require_parts(trainable: str, params: Params, batch_stats: Params) -> None:
+    """Checks that the network has what is to train.
+
+    Raises:
+      UserError: it has nothing of a part that is named.
+    """
+    if trainable == "all":
+        return
+    there = {part_of(path) for path in flatten_dict(params)}
+    if set(batch_stats) - {"router"}:  # a temperature is no average
+        there.add("statistics")
+    missing = [part for part in trainable.split(",") if part not in there]
+    if missing:
+        raise UserError(
+            f"training.trainable = {trainable}: this network has no {missing[0]}; what it has: "
+            f"{', '.join(part for part in TRAINABLE if part in there)}."
+        )

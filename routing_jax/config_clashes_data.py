@@ -62,6 +62,22 @@ DATA = (
         "only omniglot has alphabets; set data.alphabets to ''",
     ),
     Clash(
+        ("data.alphabets", "data.first_task"),
+        lambda alphabets, first: bool(alphabets) and first > 0,
+        "the names say which tasks are taken; set data.first_task to 0",
+    ),
+    Clash(
+        ("data.examples_per_class", "data.label_fraction"),
+        lambda count, fraction: count is not None and fraction < 1,
+        "both say how many labels are kept; set data.label_fraction to 1 or "
+        "data.examples_per_class to None",
+    ),
+    Clash(
+        ("data.examples_per_class", "data.name"),
+        lambda count, name: count is not None and name == "synthetic",
+        "a predicted number has no class; set data.examples_per_class to None",
+    ),
+    Clash(
         ("data.alphabets", "data.num_tasks"),
         lambda alphabets, count: bool(alphabets) and count is not None,
         "the names say how many tasks there are; set data.num_tasks to None",

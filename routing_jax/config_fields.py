@@ -5,7 +5,6 @@ checks and the command line's help are derived from it.
 """
 
 import re
-from collections.abc import Sequence
 from typing import NamedTuple
 
 from routing_jax import config_components
@@ -99,11 +98,6 @@ OPTIMIZERS = ("sgd", "adam")
 UNUSED_BLOCKS = ("keep", "drift")
 SCHEDULES = ("constant", "step", "cosine")
 
-
-def _each_once(names: Sequence[str], allowed: Sequence[str]) -> bool:
-    return set(names) <= set(allowed) and len(set(names)) == len(names)
-
-
 _EXPERIMENT_NAME = Rule(
     str,
     "a name of letters, digits, _ and -",
@@ -129,13 +123,6 @@ _STRIDES = Rule(
     lambda value: not value or config_components.are_strides(value),
 )
 
-_PARTS = Rule(
-    str,
-    f"all, or some of {', '.join(TRAINABLE)}, such as head,mixing",
-    lambda value: value == "all" or _each_once(value.split(","), TRAINABLE),
-)
-
-
 FIELDS: dict[str, Field] = {
     "experiment": Field(
         "experiment", _EXPERIMENT_NAME, "names the run in results, figures and the work directory"
@@ -155,6 +142,7 @@ FIELDS: dict[str, Field] = {
     "data.num_tasks": Field(
         None, or_none(rules.COUNT, "all that there are"), "how many tasks, from the first (T)"
     ),
+    "data.first_task": Field(0, rules.SIDE, "number of the first task that is taken"),
     "data.dir": Field(
         "", rules.ANY_TEXT, "prepared TFDS sets; '' = $ROUTING_JAX_DATA_DIR, then TFDS's default"
     ),
@@ -175,6 +163,11 @@ FIELDS: dict[str, Field] = {
     ),
     "data.label_fraction": Field(
         1.0, rules.UNIT_ABOVE_ZERO, "share of the training labels that is kept, task by task"
+    ),
+    "data.examples_per_class": Field(
+        None,
+        or_none(rules.COUNT, "all that there are"),
+        "training examples of each class of a task that keep their label",
     ),
     "data.image_size": Field(
         0, rules.SIDE, "side in pixels that images are scaled down to; 0 = as stored"
@@ -360,7 +353,7 @@ FIELDS: dict[str, Field] = {
     ),
     "training.trainable": Field(
         "all",
-        _PARTS,
+        rules.all_or_some_of(TRAINABLE),
         "which parts train; mixing are routers and mixing weights, normalisation their scales and "
         "offsets, statistics the running averages",
     ),

@@ -85,6 +85,20 @@ def one_of(names: Sequence[str]) -> Rule:
     return Rule(str, f"one of: {', '.join(names)}", lambda value: value in names)
 
 
+def all_or_some_of(names: Sequence[str]) -> Rule:
+    """The word all, or some of the names that exist, each once."""
+
+    def are_names(value: str) -> bool:
+        found = value.split(",")
+        return set(found) <= set(names) and len(set(found)) == len(found)
+
+    return Rule(
+        str,
+        f"all, or some of {', '.join(names)}, such as {','.join(names[:2])}",
+        lambda value: value == "all" or are_names(value),
+    )
+
+
 def or_none(rule: Rule, meaning: str) -> Rule:
     """The rule, with None allowed as well and standing for `meaning`."""
     return dataclasses.replace(rule, none_means=meaning)

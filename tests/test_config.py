@@ -68,10 +68,12 @@ def test_the_defaults_are_those_of_the_paper_and_the_issue():
             "fallback": "digits",
             "cache_dir": "",
             "num_tasks": None,
+            "first_task": 0,
             "validation_fraction": 0.0,
             "validation_use": "tuning",
             "alphabets": "",
             "label_fraction": 1.0,
+            "examples_per_class": None,
             "image_size": 0,
             "augment": "none",
             "share_images": False,
@@ -239,6 +241,16 @@ COMPONENTS = {
             {"data__alphabets": "Korean"},
             "data.alphabets = 'Korean' and data.name = 'mnist' clash: only omniglot has alphabets; "
             "set data.alphabets to ''",
+        ),
+        (
+            ALPHABETS | {"data__alphabets": "Korean", "data__first_task": 1},
+            "data.alphabets = 'Korean' and data.first_task = 1 clash: the names say which tasks "
+            "are taken; set data.first_task to 0",
+        ),
+        (
+            {"data__examples_per_class": 5, "data__label_fraction": 0.5},
+            "data.examples_per_class = 5 and data.label_fraction = 0.5 clash: both say how many "
+            "labels are kept; set data.label_fraction to 1 or data.examples_per_class to None",
         ),
         (
             ALPHABETS | {"data__alphabets": "Korean", "data__num_tasks": 1},

@@ -42,11 +42,47 @@ def keep_share(arrays: TaskArrays, fraction: float) -> TaskArrays:
     """
     if fraction == 1:
         return arrays
-    tasks = np.arange(arrays.index.shape[0], dtype=np.uint32)[:, None]
-    kept = _scatter(arrays.index.astype(np.uint32) ^ _scatter(tasks)) < fraction * 2.0**32
+    kept = _lots(arrays) < fraction * 2.0**32
     missing = np.nan if np.issubdtype(arrays.labels.dtype, np.floating) else -1
     labels = np.where(kept, arrays.labels, np.asarray(missing, arrays.labels.dtype))
     return dataclasses.replace(arrays, labels=labels)
+
+
+def keep_of_each_class(arrays: TaskArrays, count: int) -> TaskArrays:
+    """Keeps the labels of `count` examples of each class of each task and takes the others away.
+
+    They are drawn as those of `keep_share`, so that a larger count holds all of a smaller one.
+
+    Args:
+      arrays: the examples of every task; labels are classes.
+      count: at most `smallest_class` of them.
+    """
+    found = np.full_like(arrays.labels, -1)
+    for task, (row, lots) in enumerate(zip(arrays.labels, _lots(arrays), strict=True)):
+        real = row[: arrays.sizes[task]]
+        for label in range(arrays.classes[task]):
+            of_class = np.flatnonzero(real == label)
+            kept = of_class[np.argsort(lots[of_class], kind="stable")[:count]]
+            found[task, kept] = label
+    return dataclasses.replace(arrays, labels=found)
+
+
+def smallest_class(arrays: TaskArrays) -> int:
+    """Labelled examples of the smallest class of any task; labels are classes."""
+    counted = is_counted(arrays.labels, arrays.sizes)
+    return min(
+        int(np.bincount(row[keep], minlength=classes)[:classes].min())
+        for row, keep, classes in zip(arrays.labels, counted, arrays.classes, strict=True)
+    )
+
+
+def _lots(arrays: TaskArrays) -> np.ndarray:
+    """A random number for each example [T, N] that the image's and the task's numbers give alone.
+
+    uint32, evenly spread.
+    """
+    tasks = np.arange(arrays.index.shape[0], dtype=np.uint32)[:, None]
+    return _scatter(arrays.index.astype(np.uint32) ^ _scatter(tasks))
 
 
 def without_unlabelled(arrays: TaskArrays) -> TaskArrays:

@@ -79,7 +79,7 @@ def load(data_config: ConfigDict, *, say: Say) -> TaskSet:
         splits = {split: more(images) for split, images in splits.items()}
     parts = _parts(splits, data_config)
     train, test = parts["train"], parts["test"]
-    learned = labels.keep_share(_tasks(train, data_config), data_config.label_fraction)
+    learned = _labelled(_tasks(train, data_config), data_config)
     others = {name: _tasks(part, data_config) for name, part in parts.items() if name != "train"}
     tested = others.pop("test")
     evaluated_on = "validation" if _tunes(data_config) else "test"
@@ -228,7 +228,19 @@ def _advice(name: str, data_dir: str, why: str) -> str:
 def _tasks(images: LabelledImages, data_config: ConfigDict) -> TaskArrays:
     """The tasks of a split, as many as are asked for."""
     arrays = TASKS[data_config.tasks](images)
-    exist, wanted = len(arrays.names), data_config.num_tasks
+    exist, wanted, first = len(arrays.names), data_config.num_tasks, data_config.first_task
+    if first >= exist:
+        raise UserError(
+            f"data.first_task = {first}, but data.name = {images.name} with data.tasks = "
+            f"{data_config.tasks} has {exist} tasks, counted from 0: set data.first_task to at "
+            f"most {exist - 1}."
+        )
+    if first and wanted is not None and first + wanted > exist:
+        raise UserError(
+            f"data.first_task = {first} and data.num_tasks = {wanted}, but data.name = "
+            f"{images.name} with data.tasks = {data_config.tasks} has {exist} tasks: set "
+            f"data.num_tasks to at most {exist - first}, or to None for all that are left."
+        )
     if wanted is not None and wanted > exist:
         raise UserError(
             f"data.num_tasks = {wanted}, but data.name = {images.name} with data.tasks = "
@@ -237,7 +249,21 @@ def _tasks(images: LabelledImages, data_config: ConfigDict) -> TaskArrays:
         )
     if data_config.alphabets:
         return arrays.subset(_named(data_config.alphabets, arrays.names))
-    return arrays.subset(list(range(wanted or exist)))
+    return arrays.subset(list(range(first, first + wanted if wanted else exist)))
+
+
+def _labelled(arrays: TaskArrays, data_config: ConfigDict) -> TaskArrays:
+    """The training examples with the labels that are kept."""
+    wanted = data_config.examples_per_class
+    if wanted is None:
+        return labels.keep_share(arrays, data_config.label_fraction)
+    fewest = labels.smallest_class(arrays)
+    if wanted > fewest:
+        raise UserError(
+            f"data.examples_per_class = {wanted}, but a class has only {fewest} training examples: "
+            f"set it to at most {fewest}, or to None for all."
+        )
+    return labels.keep_of_each_class(arrays, wanted)
 
 
 def _named(alphabets: str, names: tuple[str, ...]) -> list[int]:

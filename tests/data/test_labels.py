@@ -75,3 +75,23 @@ def test_examples_without_a_label_leave_their_task():
     np.testing.assert_array_equal(left.labels, [[0, 1, 1], [1, 0, 0]])
     np.testing.assert_array_equal(left.sizes, [3, 1])
     assert left.names == arrays.names
+
+
+def test_so_many_labels_of_each_class_stay():
+    values = np.random.default_rng(0).integers(0, 2, (3, 60))
+    arrays = arrays_of(values, sizes=[60, 40, 50])
+    small, large = (labels.keep_of_each_class(arrays, count).labels for count in (3, 9))
+    for task, size in enumerate(arrays.sizes):
+        np.testing.assert_array_equal(np.bincount(small[task, :size] + 1)[1:], [3, 3])
+        assert (small[task, size:] == -1).all()
+    there = small >= 0
+    np.testing.assert_array_equal(small[there], values[there])
+    np.testing.assert_array_equal(large[there], values[there])
+    assert not (there[0] == there[1]).all()
+
+
+def test_the_smallest_class_counts_labelled_examples_alone():
+    # Task 0: three of class 0, two of class 1. Task 1: padding behind four, one of class 1.
+    arrays = arrays_of([[0, 0, 0, 1, 1, -1], [0, 0, 1, -1, 1, 1]], sizes=[6, 4])
+    assert labels.smallest_class(arrays) == 1
+    assert labels.smallest_class(arrays_of([[0, 0, 0]])) == 0

@@ -296,3 +296,42 @@ def test_the_real_mnist_is_found_by_the_environment_variable(
     np.testing.assert_array_equal(tasks.train.sizes, np.full(10, 60_000))
     # Nine of ten answers are 0: the majority level of plain accuracy.
     assert float(tasks.test.labels.mean()) == 0.1
+
+
+def test_tasks_from_the_first_that_is_named(data_config):
+    chosen = data_config(name="digits", first_task=7, num_tasks=2)
+    tasks = loading.load(chosen, say=silent)
+    assert tasks.task_names == ("7 or not", "8 or not")
+    rest = loading.load(data_config(name="digits", first_task=8), say=silent)
+    assert rest.task_names == ("8 or not", "9 or not")
+    np.testing.assert_array_equal(tasks.train.labels[1], rest.train.labels[0])
+
+
+def test_tasks_beyond_the_last(data_config):
+    with pytest.raises(UserError) as error:
+        loading.load(data_config(name="digits", first_task=8, num_tasks=3), say=silent)
+    assert str(error.value) == (
+        "data.first_task = 8 and data.num_tasks = 3, but data.name = digits with data.tasks = "
+        "one_vs_rest has 10 tasks: set data.num_tasks to at most 2, or to None for all that are "
+        "left."
+    )
+    with pytest.raises(UserError, match="counted from 0: set data.first_task to at most 9"):
+        loading.load(data_config(name="digits", first_task=10), say=silent)
+
+
+def test_so_many_examples_of_each_class_are_learned_from(data_config):
+    tasks = loading.load(data_config(name="digits", examples_per_class=5), say=silent)
+    np.testing.assert_array_equal(tasks.train.sizes, np.full(10, 10))
+    np.testing.assert_array_equal(tasks.train.labels.sum(1), np.full(10, 5))
+    assert tasks.train.images.shape[0] <= 100
+    np.testing.assert_array_equal(tasks.test.sizes, np.full(10, 360))
+
+
+def test_more_examples_of_a_class_than_there_are(data_config):
+    with pytest.raises(UserError) as error:
+        loading.load(data_config(name="digits", examples_per_class=500), say=silent)
+    # Of the 1,437 training digits, the rarest is an 8.
+    assert str(error.value) == (
+        "data.examples_per_class = 500, but a class has only 139 training examples: set it to at "
+        "most 139, or to None for all."
+    )

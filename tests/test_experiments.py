@@ -35,6 +35,12 @@ ARGUMENTS = {
         "size=paper",
     ),
     "compositional_reuse": ("depth=4", "depth=16", "depth=16,baseline=independent_blocks"),
+    "compositional_transfer": (
+        "row=source",
+        *(f"row={row},images=50" for row in ("head", "mixing", "all", "scratch")),
+        "images=10",
+        "row=mixing,images=500",
+    ),
     "gumbel_mnist": (
         "budget=0.75",
         "baseline=shared_bottom",

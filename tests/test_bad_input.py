@@ -169,6 +169,18 @@ WRONG_VALUES = [
     ("optimizer.momentum", 1.0, "a number in [0, 1) (default 0.9)"),
     ("optimizer.schedule", "linear", "one of: constant, step, cosine (default 'step')"),
     ("training.steps", 0, "an integer >= 1, or None for a length in epochs (default 1000)"),
+    (
+        "training.trainable",
+        "heads",
+        "all, or some of head, mixing, normalisation, statistics, blocks, encoder, adapter, such "
+        "as head,mixing (default 'all')",
+    ),
+    ("data.first_task", -1, "an integer >= 0 (default 0)"),
+    (
+        "data.examples_per_class",
+        0,
+        "an integer >= 1, or None for all that there are (default None)",
+    ),
     ("training.epochs", -3, "an integer >= 1, or None for a length in steps (default None)"),
     ("training.examples_per_task", 0, "an integer >= 1 (default 16)"),
     ("training.eval_every", 0, "an integer >= 1 (default 100)"),

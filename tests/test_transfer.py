@@ -11,8 +11,9 @@ from tiny_runs import read, start, stop_after
 
 from routing_jax.data import loading
 from routing_jax.errors import UserError
+from routing_jax.sweep.cells_run import together
 from routing_jax.training import transfer
-from routing_jax.training.checkpointing import Checkpoints
+from routing_jax.training.checkpointing import Checkpoints, judged_names
 from routing_jax.training.run import make_run
 from routing_jax.training.state import by_path
 from routing_jax.training.step import variables_of
@@ -91,6 +92,26 @@ def test_other_tasks_draw_their_own_arrays_anew(source, trained):
         else:
             np.testing.assert_array_equal(array, trained[name], err_msg=name)
     assert lines[0].endswith("drawn anew for these tasks: " + ", ".join(sorted(OWN)) + ".")
+
+
+def test_the_cells_of_a_sweep_start_from_one_run(source, trained):
+    runs = [planned(source, training__seed=seed) for seed in (1, 2)]
+    state = transfer.start(together(runs, about=""), runs[0], say=lambda _: None)
+    assert state.step.shape == ()
+    for name, array in by_path(variables_of(state)).items():
+        expected = np.broadcast_to(trained[name], array.shape)
+        assert array.shape == (2, *trained[name].shape)
+        np.testing.assert_array_equal(array, expected, err_msg=name)
+
+
+def test_what_the_source_is_judged_by_is_taken():
+    names = ["step", "params.head", "batch_stats.a", "optimizer.x.params.head"]
+    assert judged_names(names) == {"params.head": "params.head", "batch_stats.a": "batch_stats.a"}
+    best = ["best.params.head", "best.batch_stats.a", "best.score"]
+    assert judged_names(names + best) == {
+        "params.head": "best.params.head",
+        "batch_stats.a": "best.batch_stats.a",
+    }
 
 
 def test_averages_of_tasks_are_their_own(source):

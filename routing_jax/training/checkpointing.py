@@ -147,7 +147,7 @@ class Checkpoints:
         for step in reversed(self._steps()):
             try:
                 content = read_manifest(self._directory / str(step))
-                return self._read_arrays(step, _judged_names(content["arrays"]))
+                return self._read_arrays(step, judged_names(content["arrays"]))
             except DamagedError:
                 continue
         raise UserError(f"There is no whole checkpoint in {self._directory}.")
@@ -279,7 +279,7 @@ def told_shape(leaf: np.ndarray | jax.Array | jax.ShapeDtypeStruct) -> str:
     return jax.core.ShapedArray(leaf.shape, leaf.dtype).str_short()
 
 
-def _judged_names(names: Iterable[str]) -> dict[str, str]:
+def judged_names(names: Iterable[str]) -> dict[str, str]:
     """The names of a network's arrays, and under which of a state's names they are saved."""
     best = any(name.startswith("best.") for name in names)
     places = {

@@ -175,11 +175,10 @@ def test_every_experiment_takes_two_steps_when_shrunk(path, tmp_path):
         "--config.model.width=8",
         "--config.data.name=digits",
         "--config.data.tasks=one_vs_rest",
+        "--config.data.num_tasks=5",
         "--config.sweep=",
     )
     if path.stem == "gumbel_mnist":  # its convolutions do not pad, and these images are small
         shrunk += ("--config.model.depth=1",)
-    if path.stem == "compositional_transfer":  # it wants more tasks than these images have
-        shrunk += ("--config.data.num_tasks=5",)
     assert start(tmp_path, *shrunk, experiment=path.name) == 0
     assert read(tmp_path)["curve"][0][-1]["step"] == 2

@@ -33,13 +33,17 @@ def make_optimizer(
         "blocks": _block_optimizer(config.optimizer, hyper, total_steps),
         "frozen": optax.set_to_zero(),
     }
-    if "mixing" not in chosen(trainable):
-        pass  # a router that does not train has no optimizer
-    elif router is not None:
-        parts["router"] = _router_optimizer(config.router, router, hyper)
-    else:  # what back-propagation trains of a router, if anything
-        parts["router"] = _ROUTER_STEPS[config.router.optimizer](hyper.router_learning_rate)
+    if "mixing" in chosen(trainable):
+        parts["router"] = _router_part(config.router, router, hyper)
     return optax.partition(parts, partial(_labels, trainable))
+
+
+def _router_part(
+    router_config: ConfigDict, router: Router | None, hyper: Hyperparams
+) -> optax.GradientTransformation:
+    if router is None:  # what back-propagation trains of a router, if anything
+        return _ROUTER_STEPS[router_config.optimizer](hyper.router_learning_rate)
+    return _router_optimizer(router_config, router, hyper)
 
 
 def _labels(trainable: str, params: Params) -> Params:

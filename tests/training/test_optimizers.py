@@ -55,6 +55,8 @@ def test_blocks_take_a_gradient_step_and_the_router_a_wpl_step(tiny_config):
     np.testing.assert_allclose(updates["router"]["policy"]["table"], [[[-0.1, 0.1]]], rtol=1e-5)
 
 
+# Adam of optax promotes types inside.
+@jax.numpy_dtype_promotion("standard")
 @pytest.mark.parametrize("name", ["sgd", "adam"])
 def test_l2_draws_all_blocks_that_are_used_to_zero_but_no_biases(tiny_config, name):
     config = tiny_config(

@@ -44,7 +44,7 @@ def test_evaluating_shows_the_same_step(finished, capsys):
     accuracy = read(finished)["test"]["accuracy"]["mean"]
     program = str(ROOT / "launch.py")
     assert launch.main([program, "--mode=evaluate", f"--workdir={finished}"]) == 0
-    output = capsys.readouterr().out
+    output = " ".join(capsys.readouterr().out.split())
     assert f"{100 * accuracy:.1f} %" in output
     assert "tested at the step of the best validation accuracy" in output
 

@@ -27,6 +27,7 @@ from routing_jax.baselines import BASELINES, JOINT_CLASSIFIER, wide_trunk
 from routing_jax.config import base_config
 from routing_jax.data.cifar_groups import clustered_routes
 from routing_jax.experiment import choose
+from routing_jax.presets import ROUTING_NETWORK
 
 _ROUTES = {
     "fc": {},
@@ -54,15 +55,6 @@ def get_config(arg: str = "") -> ml_collections.ConfigDict:
     config.experiment = "cifar_mtl"
     config.data.name = "cifar100"
     config.data.tasks = "superclass"
-    config.model.block_noise = 0.1
-    config.router.learning_rate = 0.1
-    config.optimizer.name = "sgd"
-    config.optimizer.learning_rate = 0.02
-    config.optimizer.momentum = 0.9
-    config.optimizer.schedule = "step"
-    config.training.steps = None
-    config.training.epochs = 20
-    config.training.examples_per_task = 16
-    config.training.eval_every = 156  # an epoch
+    config.update_from_flattened_dict(ROUTING_NETWORK)
     choose(config, arg, _CHOICES)
     return config

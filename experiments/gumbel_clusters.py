@@ -25,19 +25,11 @@ import ml_collections
 
 from routing_jax.config import base_config
 from routing_jax.experiment import choose
+from routing_jax.presets import ALL_ON, FIXED_SWITCHES, GUMBEL_MATRIX, WPL_INSTEAD
 
-_FIXED = {"router.policy": "fixed", "router.rule": "wpl", "router.optimizer": "sgd"}
 _FREE = {"router.budget": 1.0, "router.budget_weight": 0.0}
-_ALL = _FIXED | _FREE | {"router.routes": "all"}
-_ROUTED = _FREE | {
-    "model.name": "routing_network",
-    "router.rule": "wpl",
-    "router.optimizer": "sgd",
-    "router.learning_rate": 0.1,
-    "router.temperature": None,
-    "router.temperature_end": None,
-    "router.exploration_schedule": "linear",
-}
+_ALL = _FREE | ALL_ON
+_ROUTED = _FREE | WPL_INSTEAD
 _CHOICES = {
     "length": {
         "cpu": {},
@@ -48,7 +40,7 @@ _CHOICES = {
         "shared_bottom": _ALL,
         "shared_bottom_sum": _ALL | {"router.merge": "sum"},
         # A trunk for each task, of one 3x3 convolution in every layer.
-        "no_sharing": _ROUTED | _FIXED | {"model.components": "40xconv3"},
+        "no_sharing": _ROUTED | FIXED_SWITCHES | {"model.components": "40xconv3"},
         "routing_per_task": _ROUTED | {"router.decision_per": "task"},
         "routing_per_example": _ROUTED,
     },
@@ -66,27 +58,17 @@ def get_config(arg: str = "") -> ml_collections.ConfigDict:
     config.data.name = "clusters"
     config.data.tasks = "clusters"
     config.data.augment = "crop"
-    config.model.name = "gumbel_matrix"
+    config.update_from_flattened_dict(GUMBEL_MATRIX)
     config.model.encoder = "pointwise"
     config.model.block = "components"
     config.model.components = "8xconv3 8xconv5"
     config.model.strides = "2-2-2"
     config.model.depth = 3
     config.model.width = 8
-    config.model.head = "own"
-    config.model.dropout = 0.5
-    config.router.rule = "gumbel_softmax"
-    config.router.optimizer = "adam"
     config.router.learning_rate = 6e-3
-    config.router.temperature = 50.0
-    config.router.temperature_end = 0.5
-    config.router.exploration_schedule = "inverse_sqrt"
     config.router.budget = 0.5
     config.router.budget_weight = 1.0
-    config.optimizer.name = "adam"
     config.optimizer.learning_rate = 3e-4
-    config.optimizer.schedule = "constant"
-    config.optimizer.unused_blocks = "drift"
     config.training.steps = 1000
     config.training.examples_per_task = 32
     config.training.eval_every = 500

@@ -24,23 +24,14 @@ import ml_collections
 
 from routing_jax.config import base_config
 from routing_jax.experiment import choose
+from routing_jax.presets import ALL_ON, FIXED_SWITCHES, GUMBEL_MATRIX, WPL_INSTEAD
 
-_FIXED = {"router.policy": "fixed", "router.rule": "wpl", "router.optimizer": "sgd"}
-_ALL = _FIXED | {"router.routes": "all"}
 _BASELINES = {
     "none": {},
-    "shared_bottom": _ALL,
-    "shared_bottom_sum": _ALL | {"router.merge": "sum"},
-    "no_sharing": _FIXED | {"router.routes": "own", "model.num_blocks": None},
-    "routing_network": {
-        "model.name": "routing_network",
-        "router.rule": "wpl",
-        "router.optimizer": "sgd",
-        "router.learning_rate": 0.1,
-        "router.temperature": None,
-        "router.temperature_end": None,
-        "router.exploration_schedule": "linear",
-    },
+    "shared_bottom": ALL_ON,
+    "shared_bottom_sum": ALL_ON | {"router.merge": "sum"},
+    "no_sharing": FIXED_SWITCHES | {"router.routes": "own", "model.num_blocks": None},
+    "routing_network": WPL_INSTEAD,
 }
 _BUDGETS = {"1": {}, "0.75": {"router.budget": 0.75, "router.budget_weight": 1.0}}
 _CHOICES = {"baseline": _BASELINES, "budget": _BUDGETS}
@@ -57,27 +48,16 @@ def get_config(arg: str = "") -> ml_collections.ConfigDict:
     config.data.name = "mnist"
     config.data.tasks = "rotated_copies"
     config.data.fallback = "none"
-    config.model.name = "gumbel_matrix"
+    config.update_from_flattened_dict(GUMBEL_MATRIX)
     config.model.encoder = "pixels"
     config.model.block = "valid_conv"
     config.model.num_blocks = 4
     config.model.depth = 3
     config.model.width = 4
-    config.model.head = "own"
-    config.model.dropout = 0.5
-    config.router.rule = "gumbel_softmax"
-    config.router.optimizer = "adam"
     config.router.learning_rate = 5e-3
-    config.router.temperature = 50.0
-    config.router.temperature_end = 0.5
-    config.router.exploration_schedule = "inverse_sqrt"
-    config.optimizer.name = "adam"
     config.optimizer.learning_rate = 5e-3
-    config.optimizer.schedule = "constant"
-    config.optimizer.unused_blocks = "drift"
     config.training.steps = None
     config.training.epochs = 2
-    config.training.examples_per_task = 16
     config.training.eval_every = 750
     config.training.checkpoint_every = 1500
     choose(config, arg, _CHOICES)

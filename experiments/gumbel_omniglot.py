@@ -28,6 +28,7 @@ import ml_collections
 
 from routing_jax.config import base_config
 from routing_jax.experiment import choose
+from routing_jax.presets import ALL_ON, FIXED_SWITCHES, GUMBEL_MATRIX, WPL_INSTEAD
 
 _SEVEN = "conv3_twice conv5_twice conv7_twice conv1x7_7x1 max_pool mean_pool identity"
 _SMALL = {
@@ -43,25 +44,14 @@ _SMALL = {
     "training.eval_every": 50,
     "training.checkpoint_every": 100,
 }
-_FIXED = {"router.policy": "fixed", "router.rule": "wpl", "router.optimizer": "sgd"}
-_ALL = _FIXED | {"router.routes": "all"}
-_ROUTED = {
-    "model.name": "routing_network",
-    "router.rule": "wpl",
-    "router.optimizer": "sgd",
-    "router.learning_rate": 0.1,
-    "router.temperature": None,
-    "router.temperature_end": None,
-    "router.exploration_schedule": "linear",
-}
 _BASELINES = {
     "none": {},
-    "shared_bottom": _ALL,
-    "shared_bottom_sum": _ALL | {"router.merge": "sum"},
+    "shared_bottom": ALL_ON,
+    "shared_bottom_sum": ALL_ON | {"router.merge": "sum"},
     # A trunk for each task, of the component of two 3x3 convolutions in every layer.
-    "no_sharing": _ROUTED | _FIXED | {"model.components": "20xconv3_twice"},
-    "routing_per_task": _ROUTED | {"router.decision_per": "task"},
-    "routing_per_example": _ROUTED,
+    "no_sharing": WPL_INSTEAD | FIXED_SWITCHES | {"model.components": "20xconv3_twice"},
+    "routing_per_task": WPL_INSTEAD | {"router.decision_per": "task"},
+    "routing_per_example": WPL_INSTEAD,
 }
 _CHOICES = {"size": {"paper": {}, "small": _SMALL}, "baseline": _BASELINES}
 
@@ -79,29 +69,18 @@ def get_config(arg: str = "") -> ml_collections.ConfigDict:
     config.data.num_tasks = 20
     config.data.validation_fraction = 2 / 7
     config.data.validation_use = "best_step"
-    config.model.name = "gumbel_matrix"
+    config.update_from_flattened_dict(GUMBEL_MATRIX)
     config.model.encoder = "pointwise"
     config.model.block = "components"
     config.model.components = _SEVEN
     config.model.strides = "2-2-1-2-2-1-2-1"
     config.model.depth = 8
     config.model.width = 48
-    config.model.head = "own"
-    config.model.dropout = 0.5
-    config.router.rule = "gumbel_softmax"
-    config.router.optimizer = "adam"
     config.router.learning_rate = 2e-3
-    config.router.temperature = 50.0
-    config.router.temperature_end = 0.5
-    config.router.exploration_schedule = "inverse_sqrt"
     config.router.start_probability = 0.97
-    config.optimizer.name = "adam"
     config.optimizer.learning_rate = 1e-4
-    config.optimizer.schedule = "constant"
     config.optimizer.l2 = 3e-4
-    config.optimizer.unused_blocks = "drift"
     config.training.steps = 8000
-    config.training.examples_per_task = 16
     config.training.eval_every = 250
     config.training.checkpoint_every = 250
     choose(config, arg, _CHOICES)

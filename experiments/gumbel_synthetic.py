@@ -22,16 +22,16 @@ import ml_collections
 
 from routing_jax.config import base_config
 from routing_jax.experiment import choose
+from routing_jax.presets import ALL_ON, FIXED_SWITCHES, SWITCHES
 
-_FIXED = {"router.policy": "fixed", "router.rule": "wpl", "router.optimizer": "sgd"}
 _CHOICES = {
     "relatedness": {
         share: {"data.relatedness": float(share)} for share in ("0", "0.25", "0.5", "0.75", "1")
     },
     "baseline": {
         "none": {},
-        "shared_bottom": _FIXED | {"router.routes": "all"},
-        "no_sharing": _FIXED | {"router.routes": "own", "model.num_blocks": None},
+        "shared_bottom": ALL_ON,
+        "no_sharing": FIXED_SWITCHES | {"router.routes": "own", "model.num_blocks": None},
     },
 }
 
@@ -49,20 +49,13 @@ def get_config(arg: str = "") -> ml_collections.ConfigDict:
     config.data.num_pairs = 4
     config.data.relatedness = 0.5
     config.data.share_images = True
-    config.model.name = "gumbel_matrix"
+    config.update_from_flattened_dict(SWITCHES)
     config.model.encoder = "flatten"
     config.model.num_blocks = 8
     config.model.depth = 2
     config.model.width = 64
-    config.model.head = "own"
-    config.router.rule = "gumbel_softmax"
-    config.router.optimizer = "adam"
     config.router.learning_rate = 0.01
-    config.router.temperature = 50.0
-    config.router.temperature_end = 0.5
-    config.router.exploration_schedule = "inverse_sqrt"
     config.reward.final = "negative_loss"
-    config.optimizer.name = "adam"
     config.optimizer.learning_rate = 3e-3
     config.optimizer.schedule = "step"
     config.training.steps = 4000

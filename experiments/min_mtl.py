@@ -20,6 +20,7 @@ import ml_collections
 from routing_jax.baselines import BASELINES, JOINT_CLASSIFIER, wide_trunk
 from routing_jax.config import base_config
 from routing_jax.experiment import choose
+from routing_jax.presets import ROUTING_NETWORK
 
 _BASELINES = BASELINES | {"wide_trunk": wide_trunk(748), "joint_classifier": JOINT_CLASSIFIER}
 _CHOICES = {"baseline": _BASELINES, "augment": {"": {"data.augment": "crop_flip"}}}
@@ -35,12 +36,6 @@ def get_config(arg: str = "") -> ml_collections.ConfigDict:
     config.experiment = "min_mtl"
     config.data.name = "mini_imagenet"
     config.data.tasks = "random_groups"
-    config.model.block_noise = 0.1
-    config.router.learning_rate = 0.1
-    config.optimizer.learning_rate = 0.02
-    config.training.steps = None
-    config.training.epochs = 20
-    config.training.examples_per_task = 16
-    config.training.eval_every = 156  # an epoch
+    config.update_from_flattened_dict(ROUTING_NETWORK)
     choose(config, arg, _CHOICES)
     return config

@@ -29,3 +29,50 @@ GIVEN_BLOCKS = {
     "model.num_blocks": None,
 }
 """The same network without templates: `router.routes` says which tasks share a depth's blocks."""
+
+SWITCHES = {
+    "model.name": "gumbel_matrix",
+    "model.head": "own",
+    "router.rule": "gumbel_softmax",
+    "router.optimizer": "adam",
+    "router.temperature": 50.0,
+    "router.temperature_end": 0.5,
+    "router.exploration_schedule": "inverse_sqrt",
+    "optimizer.name": "adam",
+}
+"""Gumbel-Matrix routing: switches for each task, and the temperature of the authors' code."""
+
+GUMBEL_MATRIX = SWITCHES | {
+    "model.dropout": 0.5,
+    "optimizer.schedule": "constant",
+    "optimizer.unused_blocks": "drift",
+    "training.examples_per_task": 16,
+}
+"""With what the authors' classifiers have in common besides."""
+
+FIXED_SWITCHES = {"router.policy": "fixed", "router.rule": "wpl", "router.optimizer": "sgd"}
+"""In place of learned switches those that `router.routes` says; the rule stands for none."""
+ALL_ON = FIXED_SWITCHES | {"router.routes": "all"}
+"""A shared bottom."""
+
+WPL_INSTEAD = {
+    "model.name": "routing_network",
+    "router.rule": "wpl",
+    "router.optimizer": "sgd",
+    "router.learning_rate": 0.1,
+    "router.temperature": None,
+    "router.temperature_end": None,
+    "router.exploration_schedule": "linear",
+}
+"""In place of switches a routing network with a table for each task."""
+
+ROUTING_NETWORK = {
+    "model.block_noise": 0.1,
+    "router.learning_rate": 0.1,
+    "optimizer.learning_rate": 0.02,
+    "training.steps": None,
+    "training.epochs": 20,
+    "training.examples_per_task": 16,
+    "training.eval_every": 156,
+}
+"""Routing Networks on tasks of 2,500 images and more, evaluated once in an epoch of so many."""

@@ -1,4 +1,11 @@
-"""The optimizer of a router, as one optax transformation beside that of everything else."""
+"""The optimizer of a router, as one optax transformation beside that of everything else.
+
+For `optax.partition`, which hides all other parameters from it::
+
+    optax.partition(
+        {"router": router_optimizer(router, "wpl"), "blocks": optax.adam(1e-3)}, label_parameters
+    )
+"""
 
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
@@ -50,13 +57,6 @@ def router_optimizer(
 ) -> optax.GradientTransformationExtraArgs:
     """What trains a router by reinforcement.
 
-    A transformation for `optax.partition`, which hides all other parameters from it::
-
-        optax.partition(
-            {"router": router_optimizer(router, "wpl"), "blocks": optax.adam(1e-3)},
-            label_parameters,
-        )
-
     Its `update` takes the batch's `trajectory` as a keyword; see `rl.trajectories.trajectory`.
 
     Args:
@@ -80,19 +80,15 @@ def router_optimizer(
     loss = _loss(router, rule)
     if dispatcher_learning_rate is None:
         dispatcher_learning_rate = learning_rate
-    if trace is None:
-        trace = 0.0 if router.policy.looks_at_input else 1.0
+    trace = float(not router.policy.looks_at_input) if trace is None else trace
     steps = {part: step(learning_rate) for part in ("policy", "critic", "control")}
     steps["dispatcher"] = step(dispatcher_learning_rate)
     if router.kind == "probabilities":
-        project = partial(
-            clip_and_renormalise, floor=probability_floor, allowed=jnp.asarray(router.allowed)
-        )
-        steps["policy"] = optax.chain(  # the projection comes last
+        steps["policy"] = optax.chain(
             transforms.scale_by_wpl(wpl_convention),
             transforms.add_entropy_bonus(entropy_weight),
             optax.scale_by_learning_rate(learning_rate),
-            transforms.project_to_simplex(project),
+            _keep_distributions(router, probability_floor),  # last
         )
     # The rule gives all gradients; what becomes of them depends on the part of the router.
     learn = transforms.learn_from_trajectory(
@@ -105,6 +101,11 @@ def router_optimizer(
     )
     parts = optax.partition(steps, lambda params: {part: part for part in params})
     return _on_router(optax.chain(learn, parts))
+
+
+def _keep_distributions(router: Router, floor: Value) -> optax.GradientTransformation:
+    project = partial(clip_and_renormalise, floor=floor, allowed=jnp.asarray(router.allowed))
+    return transforms.project_to_simplex(project)
 
 
 def _loss(router: Router, rule: str | Loss) -> Loss:

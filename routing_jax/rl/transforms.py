@@ -94,9 +94,7 @@ def learn_from_trajectory(
             return (seen.share[..., None] * decisions).sum() + (everyone * dispatch).sum()
 
         # The task's loss is a mean over all examples, a rule's over those of an agent.
-        agents = router.num_agents
-        if trajectory.tasks is not None:  # then perhaps not all of them
-            agents = jnp.maximum(seen.busy, 1.0)
+        agents = router.num_agents if trajectory.tasks is None else jnp.maximum(seen.busy, 1.0)
         own = jax.grad(total)(params)
         return jax.tree.map(lambda task, mine: agents * task + mine, updates, own), seen.after
 
@@ -114,7 +112,7 @@ class _Seen(NamedTuple):
     share: jax.Array
     """float32 [T, n], what each example counts for its agent; 1 in all per busy agent."""
     busy: jax.Array
-    """float32 scalar, how many agents decided for any example."""
+    """float32 scalar, how many agents decided for any example; perhaps not all in mixed batches."""
     before: MeanReturns
     after: MeanReturns
 

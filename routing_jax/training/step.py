@@ -1,5 +1,7 @@
 """One training step: blocks by the loss along the chosen path, the router by the trajectory."""
 
+from typing import NamedTuple
+
 import jax
 import jax.numpy as jnp
 import optax
@@ -41,31 +43,21 @@ def train_step(
 
     Everything random depends on (seed, step) alone, so a step can be redone from its state.
     """
-    keys = make_keys(hyper.seed)
-    router_key, augment_key, rule_key = jax.random.split(
-        jax.random.fold_in(keys.step, state.step), 3
-    )
-    progress = state.step.astype(jnp.float32) / total_steps
-    num_tasks = train.index.shape[0]
-    tasks, draw, updates_a_step = None, state.step, num_tasks
-    if config.training.round_robin:
-        tasks, draw = task_in_turn(state.step, num_tasks=num_tasks, key=keys.data)
-        updates_a_step = 1
-    exploration = _explore(config.router, hyper, state.step, progress, updates_a_step)
-    batch = _draw(config, train, draw, tasks, data_key=keys.data, augment_key=augment_key)
-    learns, judges = _shares(config.router, batch.weights)
+    lesson = _lesson(config, hyper, state.step, train, total_steps=total_steps)
+    batch = lesson.batch
 
     def loss_of(params: Params) -> tuple[jax.Array, tuple[Routed, Params]]:
         routed, updated = model.apply(
             {"params": params, "batch_stats": state.batch_stats},
             batch.images,
-            exploration=exploration,
-            tasks=tasks,
-            rngs={"router": router_key},
+            exploration=lesson.exploration,
+            tasks=lesson.tasks,
+            rngs={"router": lesson.router_key},
             mutable=["batch_stats"],
         )
-        loss = objective.loss(routed.logits, batch._replace(weights=learns), routed.rivals)
-        loss += _penalty(hyper, routed, progress)
+        of_blocks = batch._replace(weights=lesson.learns)
+        loss = objective.loss(routed.logits, of_blocks, routed.rivals)
+        loss += _penalty(hyper, routed, lesson.progress)
         return loss, (routed, updated.get("batch_stats", {}))
 
     (loss, (routed, batch_stats)), gradients = jax.value_and_grad(loss_of, has_aux=True)(
@@ -73,19 +65,7 @@ def train_step(
     )
     learned = {}
     if model.learned_router is not None:
-        learned["trajectory"] = Trajectory(
-            decisions=routed.decisions,
-            rewards=hyper.rho * _collaboration(config.reward, model, state, routed),
-            final_reward=objective.final_reward(config.reward.final, routed.logits, batch),
-            weights=judges,
-            exploration=exploration,
-            observations=routed.observations,
-            key=rule_key,
-            action_losses=_action_losses(
-                config.router, model, objective, state, routed, batch, tasks
-            ),
-            tasks=None if tasks is None else jnp.broadcast_to(tasks[:, None], batch.weights.shape),
-        )
+        learned["trajectory"] = _trajectory(config, model, objective, hyper, state, routed, lesson)
     updates, optimizer_state = optimizer.update(gradients, state.optimizer, state.params, **learned)
     return state._replace(
         step=state.step + 1,
@@ -95,10 +75,76 @@ def train_step(
         batch_stats=batch_stats,
         optimizer=optimizer_state,
         usage=_remember(config.router, state.usage, routed),
-        routing=_met(state.routing, routed.probabilities, tasks, model),
+        routing=_met(state.routing, routed.probabilities, lesson.tasks, model),
         tally=_count(
             state.tally, state.step + 1, loss, objective.metrics(routed.logits, batch), batch
         ),
+    )
+
+
+class _Lesson(NamedTuple):
+    """What a step learns from."""
+
+    batch: Batch
+    learns: jax.Array
+    """float32 [T, n], the weights of the examples for the blocks."""
+    judges: jax.Array
+    """float32 [T, n], the same for the router."""
+    tasks: jax.Array | None
+    """int32 [1] where the batch is of one task only; None where it is of all."""
+    exploration: Exploration
+    progress: jax.Array
+    """Scalar in [0, 1), the share of the run that is over."""
+    router_key: jax.Array
+    """Of decisions."""
+    rule_key: jax.Array
+    """Of rules that draw."""
+
+
+def _lesson(
+    config: ConfigDict,
+    hyper: Hyperparams,
+    step: jax.Array,
+    train: MultiTaskData,
+    *,
+    total_steps: int,
+) -> _Lesson:
+    """The lesson of a step, by its number and the run's seed alone."""
+    keys = make_keys(hyper.seed)
+    router_key, augment_key, rule_key = jax.random.split(jax.random.fold_in(keys.step, step), 3)
+    progress = step.astype(jnp.float32) / total_steps
+    num_tasks = train.index.shape[0]
+    tasks, draw, updates_a_step = None, step, num_tasks
+    if config.training.round_robin:
+        tasks, draw = task_in_turn(step, num_tasks=num_tasks, key=keys.data)
+        updates_a_step = 1
+    exploration = _explore(config.router, hyper, step, progress, updates_a_step)
+    batch = _draw(config, train, draw, tasks, data_key=keys.data, augment_key=augment_key)
+    learns, judges = _shares(config.router, batch.weights)
+    return _Lesson(batch, learns, judges, tasks, exploration, progress, router_key, rule_key)
+
+
+def _trajectory(
+    config: ConfigDict,
+    model: RoutingNetwork,
+    objective: Objective,
+    hyper: Hyperparams,
+    state: TrainState,
+    routed: Routed,
+    lesson: _Lesson,
+) -> Trajectory:
+    """What the router learns from."""
+    batch, tasks = lesson.batch, lesson.tasks
+    return Trajectory(
+        decisions=routed.decisions,
+        rewards=hyper.rho * _collaboration(config.reward, model, state, routed),
+        final_reward=objective.final_reward(config.reward.final, routed.logits, batch),
+        weights=lesson.judges,
+        exploration=lesson.exploration,
+        observations=routed.observations,
+        key=lesson.rule_key,
+        action_losses=_action_losses(config.router, model, objective, state, routed, batch, tasks),
+        tasks=None if tasks is None else jnp.broadcast_to(tasks[:, None], batch.weights.shape),
     )
 
 

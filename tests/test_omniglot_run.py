@@ -1,5 +1,6 @@
 """Gumbel-Matrix routing over alphabets from the command line, on the real drawings."""
 
+import jax
 import numpy as np
 import pytest
 from tiny_runs import read, start
@@ -18,6 +19,8 @@ SMALL = (
 )
 
 
+# Adam of optax promotes types inside.
+@jax.numpy_dtype_promotion("standard")
 @pytest.mark.slow
 @pytest.mark.real_data("omniglot")
 def test_three_alphabets_of_unlike_components(tmp_path, real_data_dir):

@@ -8,6 +8,7 @@ Purpose and paper (Rosenbaum, Klinger, Riemer, "Routing Networks", ICLR 2018), b
     pass    with and without an action that skips a layer; the appendix
     blocks  fewer and more blocks than tasks
     tasks   the first 2, 3, 5, 10, 20 tasks with as many blocks; the scaling of cost
+    dtype   computing in float32 and in bfloat16; no claim of the paper
 
 Command: python launch.py --config=experiments/cifar_ablations.py:over=rules
     Fewer seeds: --sweep=seed=0:1.
@@ -34,6 +35,7 @@ _GRIDS = {
     "pass": "router.pass_action=False,True",
     "blocks": "model.num_blocks=5,10,20,40",
     "tasks": "data.num_tasks=2,3,5,10,20",
+    "dtype": "model.dtype=float32,bfloat16",
 }
 _CHOICES = {"over": {name: {"sweep": f"{grid} seed=0:3"} for name, grid in _GRIDS.items()}}
 

@@ -15,6 +15,7 @@ from ml_collections import config_flags
 from routing_jax import config as config_lib
 from routing_jax import experiment
 from routing_jax.config_fields import FIELDS
+from routing_jax.devices import Devices, define_flags, read_devices
 from routing_jax.errors import UserError
 from routing_jax.reporting.page import request as page
 from routing_jax.sweep import axes
@@ -40,6 +41,7 @@ class Command:
         overwrite: Whether an earlier run in the work directory makes way.
         sweep: The grid to train; None for a single run.
         task: Which task's network to export: its number, or "all".
+        devices: What it runs on.
     """
 
     launch: tuple[str, ...]
@@ -49,6 +51,7 @@ class Command:
     overwrite: bool
     sweep: Sweep | None = None
     task: str = "all"
+    devices: Devices = Devices()
 
     @contextlib.contextmanager
     def settled_workdir(self) -> Iterator[None]:
@@ -105,6 +108,7 @@ def parse(argv: Sequence[str]) -> Command | page.Request:
         settings.overwrite,
         _read_sweep(settings, config, given),
         settings.task or "all",
+        _read_devices(settings, config),
     )
 
 
@@ -119,7 +123,7 @@ def help_text(program: str) -> str:
     lines = [
         f"usage: python {program} --config=<experiment>[:argument] [--config.<field>=<value> ...]",
         "",
-        *(f"  --{name:<15} {settings[name].help}" for name in settings),
+        *(f"  --{name:<19} {settings[name].help}" for name in settings),
         "",
         "fields of the configuration, with their defaults (an experiment sets its own):",
         *(_help_line(name) for name in FIELDS),
@@ -153,6 +157,7 @@ def _settings_flags() -> flags.FlagValues:
         "task", None, "task to export, by its number from 0; or all (default)", flag_values=values
     )
     _define_sweep_flags(values)
+    define_flags(values)
     # Flags may follow anything they do not know, in any order.
     values.set_gnu_getopt(True)
     return values
@@ -250,6 +255,24 @@ def _read_sweep(
         require_slurm()
     cells = make_cells(config, axes.parse_axes([config.sweep]))
     return Sweep(tuple(cells), given, settings.sweep_print, settings.sweep_workers, slurm)
+
+
+def _read_devices(settings: flags.FlagValues, config: ml_collections.ConfigDict) -> Devices:
+    """What the command is to run on."""
+    found = read_devices(settings)
+    asked = {"--mesh": found.mesh is not None, "--distributed": found.processes is not None}
+    named = [name for name, is_asked in asked.items() if is_asked]
+    if named and (settings.sweep_workers is not None or settings["slurm.partition"].value):
+        raise UserError(
+            f"{named[0]} is for one program on many devices; --sweep_workers and --slurm.partition "
+            "train each program of a sweep on its own. Name one of them."
+        )
+    if found.mesh and found.mesh.get("sweep", 1) > 1 and not config.sweep:
+        raise UserError(
+            f"--mesh={settings.mesh}: there are no cells of a sweep to split; name its grid with "
+            "--sweep=FIELD=VALUES, or another axis."
+        )
+    return found
 
 
 def _require_no_training(settings: flags.FlagValues, named: Sequence[str]) -> None:

@@ -12,7 +12,8 @@ auto       one of these, by `choose_strategy`.
 ========== ===================================================================================
 
 `grouped` and `ragged` move rows straight from one depth's order to the next one's. Where a bank has
-unlike blocks, in groups, `gather` takes one task after the other, each through its block alone.
+unlike blocks, in groups, `gather` takes one task after the other, each through its block alone. On
+a mesh each device dispatches its own examples; see `mesh.by_examples`.
 """
 
 from collections.abc import Callable, Sequence
@@ -23,8 +24,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from routing_jax import block_groups, slots
-from routing_jax.block_groups import ApplyBlock, Bank, Blocks
+from routing_jax import block_groups, mesh, slots
+from routing_jax.block_groups import ApplyBlock, Bank, Blocks, Group
 from routing_jax.grouped import apply_to_slots
 from routing_jax.types import Params
 
@@ -50,7 +51,7 @@ class Stage(NamedTuple):
     apply_ragged: ApplyRagged | None = None
     """All blocks on sorted rows, where the block can do that."""
     finish: Callable[[jax.Array], jax.Array] | None = None
-    """What stands behind the blocks and is the same for all examples: rows to rows of any shape."""
+    """What stands behind the blocks and is the same for all examples: rows to rows like them."""
 
 
 def select(
@@ -102,21 +103,22 @@ def route(
     Raises:
       ValueError: as for `select`.
     """
-    per_task, rows = actions.ndim == 2, x.reshape(-1, *x.shape[2:])
+    per_task = actions.ndim == 2
+    banks = banks_of(stages, x.reshape(-1, *x.shape[2:]))
     if strategy == "auto":
         strategy = choose_strategy(
             jax.default_backend(),
             per_task=per_task,
-            num_blocks=_num_blocks(stages[0], rows),
+            num_blocks=block_groups.num_blocks(stages[0].apply_block, banks[0]),
             can_be_ragged=all(stage.apply_ragged for stage in stages),
         )
     _require_possible(strategy, stages, actions)
     if strategy == "gather":
-        return _gather(stages, x, actions)
+        return mesh.by_examples(partial(_route_tasks, stages), (banks, actions), x)
     if per_task:
         actions = jnp.broadcast_to(actions[:, None], (*x.shape[:2], actions.shape[-1]))
-    out = _BY_EXAMPLE[strategy](stages, rows, actions.reshape(-1, actions.shape[-1]))
-    return out.reshape(*x.shape[:2], *out.shape[1:])
+    by_row = partial(_route_rows, stages, _BY_EXAMPLE[strategy])
+    return mesh.by_examples(by_row, banks, (x, actions))
 
 
 def choose_strategy(backend: str, *, per_task: bool, num_blocks: int, can_be_ragged: bool) -> str:
@@ -135,6 +137,42 @@ def choose_strategy(backend: str, *, per_task: bool, num_blocks: int, can_be_rag
     if backend != "cpu" and can_be_ragged:
         return "ragged"  # not measured yet
     return "grouped"
+
+
+def banks_of(stages: Sequence[Stage], rows: jax.Array) -> list[Bank]:
+    """The parameters of stages that follow each other, given rows [rows, ...] before the first."""
+    banks = []
+    for stage in stages:
+        banks.append(stage.bank(rows))
+        groups = block_groups.groups_of(stage.apply_block, banks[-1])
+        out = jax.eval_shape(lambda rows, groups=groups: _first_block(groups, rows), rows)
+        rows = jnp.zeros(out.shape, out.dtype)  # never computed: only shape and type count
+    return banks
+
+
+def _with_banks(stages: Sequence[Stage], banks: Sequence[Bank]) -> list[Stage]:
+    """The stages with these parameters."""
+    return [s._replace(bank=lambda _, b=b: b) for s, b in zip(stages, banks, strict=True)]
+
+
+def _route_tasks(
+    stages: Sequence[Stage], common: tuple[Sequence[Bank], jax.Array], x: jax.Array
+) -> jax.Array:
+    """`_gather` of x [T, n, ...], given all banks and actions [T, D]."""
+    return _gather(_with_banks(stages, common[0]), x, common[1])
+
+
+def _route_rows(
+    stages: Sequence[Stage],
+    strategy: Callable[[Sequence[Stage], jax.Array, jax.Array], jax.Array],
+    banks: Sequence[Bank],
+    examples: tuple[jax.Array, jax.Array],
+) -> jax.Array:
+    """A strategy that takes rows, for x [T, n, ...] and actions [T, n, D], given all banks."""
+    x, actions = examples
+    rows, actions = x.reshape(-1, *x.shape[2:]), actions.reshape(-1, actions.shape[-1])
+    out = strategy(_with_banks(stages, banks), rows, actions)
+    return out.reshape(*x.shape[:2], *out.shape[1:])
 
 
 def _require_possible(strategy: str, stages: Sequence[Stage], actions: jax.Array) -> None:
@@ -239,11 +277,6 @@ def _finished(stage: Stage, x: jax.Array) -> jax.Array:
     return x if stage.finish is None else stage.finish(x)
 
 
-def _num_blocks(stage: Stage, rows: jax.Array) -> int:
-    """K of a layer, given rows that come to it."""
-    return block_groups.num_blocks(stage.apply_block, stage.bank(rows))
-
-
 def _keep_passed(out: jax.Array, x: jax.Array, action: jax.Array, num_blocks: int) -> jax.Array:
     """`x` instead of `out` where PASS was chosen."""
     passed = (action == num_blocks).reshape(action.shape + (1,) * (x.ndim - action.ndim))
@@ -267,13 +300,18 @@ def mix_outputs(apply_block: Blocks, bank: Bank, x: jax.Array, weights: jax.Arra
     Returns:
       [T, n, ...].
     """
-    rows = x.reshape(-1, *x.shape[2:])
-    parts, first = [], 0
-    for group, params in block_groups.groups_of(apply_block, bank):
-        outputs = block_groups.apply_all(group, params, rows)
-        own, first = weights[:, first : first + group.size], first + group.size
-        parts.append(mix(outputs.reshape(-1, *x.shape[:2], *outputs.shape[2:]), own))
-    return sum(parts[1:], parts[0])
+
+    def of_examples(common: tuple[Bank, jax.Array], x: jax.Array) -> jax.Array:
+        bank, weights = common
+        rows = x.reshape(-1, *x.shape[2:])
+        parts, first = [], 0
+        for group, params in block_groups.groups_of(apply_block, bank):
+            outputs = block_groups.apply_all(group, params, rows)
+            own, first = weights[:, first : first + group.size], first + group.size
+            parts.append(mix(outputs.reshape(-1, *x.shape[:2], *outputs.shape[2:]), own))
+        return sum(parts[1:], parts[0])
+
+    return mesh.by_examples(of_examples, (bank, weights), x)
 
 
 def mix_active(apply_block: Blocks, bank: Bank, x: jax.Array, weights: jax.Array) -> jax.Array:
@@ -291,21 +329,32 @@ def mix_active(apply_block: Blocks, bank: Bank, x: jax.Array, weights: jax.Array
     Returns:
       [T, n, ...].
     """
-    groups = block_groups.groups_of(apply_block, bank)
+
+    def of_examples(common: tuple[Bank, jax.Array], x: jax.Array) -> jax.Array:
+        bank, weights = common
+        groups = block_groups.groups_of(apply_block, bank)
+        return jax.lax.map(lambda task: _mix_task(groups, *task), (x, weights))
+
+    return mesh.by_examples(of_examples, (bank, weights), x)
+
+
+def _mix_task(
+    groups: Sequence[tuple[Group, Params]], rows: jax.Array, weights: jax.Array
+) -> jax.Array:
+    """`mix_active` of one task: rows [n, ...], weights [K]."""
     first = np.cumsum([0, *(group.size for group, _ in groups)])
-    one = jax.eval_shape(
-        lambda rows: groups[0][0].apply_block(block_groups.take(groups[0][1], 0), rows), x[0]
-    )
+    one = jax.eval_shape(lambda x: _first_block(groups, x), rows)
+    total = jnp.zeros(one.shape, one.dtype)
+    for (group, params), start in zip(groups, first, strict=False):
+        own = weights[start : start + group.size]
+        total = _add_active(total, group.apply_block, params, rows, own)
+    return total
 
-    def of_task(task: tuple[jax.Array, jax.Array]) -> jax.Array:
-        rows, own = task
-        total = jnp.zeros(one.shape, one.dtype)
-        for (group, params), start in zip(groups, first, strict=False):
-            weights = own[start : start + group.size]
-            total = _add_active(total, group.apply_block, params, rows, weights)
-        return total
 
-    return jax.lax.map(of_task, (x, weights))
+def _first_block(groups: Sequence[tuple[Group, Params]], x: jax.Array) -> jax.Array:
+    """A bank's first block on rows; for the shape, which all blocks give."""
+    group, params = groups[0]
+    return group.apply_block(block_groups.take(params, 0), x)
 
 
 def _add_active(

@@ -18,16 +18,19 @@ def augment(images: jax.Array, key: jax.Array, *, kind: str) -> jax.Array:
     """
     if kind == "none":
         return images
-    flat = images.reshape(-1, *images.shape[-3:])
     crop_key, flip_key = jax.random.split(key)
-    corners = jax.random.randint(crop_key, (flat.shape[0], 2), 0, 2 * _MARGIN + 1)
-    padded = jnp.pad(flat, ((0, 0), (_MARGIN, _MARGIN), (_MARGIN, _MARGIN), (0, 0)))
+    batch = images.shape[:-3]
+    corners = jax.random.randint(crop_key, (*batch, 2), 0, 2 * _MARGIN + 1)
+    margins = ((_MARGIN, _MARGIN), (_MARGIN, _MARGIN), (0, 0))
+    padded = jnp.pad(images, (*((0, 0),) * len(batch), *margins))
 
     def crop(image: jax.Array, corner: jax.Array) -> jax.Array:
-        return jax.lax.dynamic_slice(image, (corner[0], corner[1], 0), flat.shape[1:])
+        return jax.lax.dynamic_slice(image, (corner[0], corner[1], 0), images.shape[-3:])
 
-    cropped = jax.vmap(crop)(padded, corners)
+    for _ in batch:
+        crop = jax.vmap(crop)
+    cropped = crop(padded, corners)
     if kind == "crop_flip":
-        flipped = jax.random.bernoulli(flip_key, 0.5, (flat.shape[0], 1, 1, 1))
-        cropped = jnp.where(flipped, cropped[:, :, ::-1], cropped)
-    return cropped.reshape(images.shape)
+        flipped = jax.random.bernoulli(flip_key, 0.5, (*batch, 1, 1, 1))
+        cropped = jnp.where(flipped, cropped[..., ::-1, :], cropped)
+    return cropped

@@ -5,12 +5,16 @@ tasks, and each fully connected layer is a column of blocks, one for each task. 
 reads a mix of what all columns gave in the layer before.
 """
 
+from collections.abc import Sequence
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 
-from routing_jax import dispatch
+from routing_jax import dispatch, mesh
+from routing_jax.block_groups import ApplyBlock
 from routing_jax.models.network import MultiTaskNetwork, Routed
-from routing_jax.types import Exploration
+from routing_jax.types import Exploration, Params
 
 OWN_SHARE = 0.9
 """What a column reads of itself at the start; the others share the rest equally."""
@@ -67,15 +71,11 @@ class CrossStitchNetwork(MultiTaskNetwork):
 
     def _all_columns(self, x: jax.Array) -> jax.Array:
         """Outputs [columns, T, n, ...] of every column for every example, before the last layer."""
-        rows = x.reshape(-1, *x.shape[2:])
-        columns = jnp.broadcast_to(rows, (self.num_tasks, *rows.shape))
-        for depth, index in enumerate(self.bank_of_depth[:-1]):
-            if depth:
-                mix = self.mixes[depth - 1].astype(columns.dtype)
-                columns = (mix @ columns.reshape(len(mix), -1)).reshape(columns.shape)
-            bank = self.banks[index]
-            columns = jax.vmap(bank.apply_block)(bank(columns[0]), columns)
-        return columns.reshape(-1, *x.shape[:2], *columns.shape[2:])
+        layers = [self.banks[index] for index in self.bank_of_depth[:-1]]
+        stages = [dispatch.Stage(bank.apply_block, bank) for bank in layers]
+        banks = dispatch.banks_of(stages, x.reshape(-1, *x.shape[2:]))
+        columns = partial(_run_columns, [bank.apply_block for bank in layers])
+        return mesh.by_examples(columns, (banks, self.mixes[:-1]), x, out_axis=2)
 
     def _shares(self) -> jax.Array:
         """float32 [T, 1, D, T]."""
@@ -83,3 +83,18 @@ class CrossStitchNetwork(MultiTaskNetwork):
         # A column that reads nothing at all counts as reading all alike.
         size = jnp.abs(jax.lax.stop_gradient(read)) + jnp.finfo(read.dtype).tiny
         return (size / size.sum(-1, keepdims=True))[:, None]
+
+
+def _run_columns(
+    layers: Sequence[ApplyBlock], common: tuple[Sequence[Params], Sequence[jax.Array]], x: jax.Array
+) -> jax.Array:
+    """Outputs [columns, T, n, ...] for x [T, n, ...], given banks and the mixes between them."""
+    banks, mixes = common
+    rows = x.reshape(-1, *x.shape[2:])
+    columns = jnp.broadcast_to(rows, (jax.tree.leaves(banks)[0].shape[0], *rows.shape))
+    for depth, (apply_block, bank) in enumerate(zip(layers, banks, strict=True)):
+        if depth:
+            mix = mixes[depth - 1].astype(columns.dtype)
+            columns = (mix @ columns.reshape(len(mix), -1)).reshape(columns.shape)
+        columns = jax.vmap(apply_block)(bank, columns)
+    return columns.reshape(-1, *x.shape[:2], *columns.shape[2:])

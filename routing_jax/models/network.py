@@ -8,6 +8,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from routing_jax import mesh
 from routing_jax.blocks import Bank, BlockBank
 from routing_jax.routers.router import Router
 from routing_jax.types import Decisions, Exploration
@@ -78,8 +79,7 @@ class MultiTaskNetwork(nn.Module):
             in what is returned then has R for T.
         """
         train = not self.frozen_statistics
-        x = self.encode(images.reshape(-1, *images.shape[2:]), train=train)
-        x = x.reshape(*images.shape[:2], *x.shape[1:])
+        x = mesh.on_rows(lambda rows: self.encode(rows, train=train), images)
         if tasks is None:
             x = jnp.broadcast_to(x, (self.num_tasks, *x.shape[1:]))
         if self.is_initializing():

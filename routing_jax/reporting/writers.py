@@ -69,6 +69,19 @@ class MetricsWriter:
             self._lines.close()
 
 
+class NoWriter:
+    """Stands where a `MetricsWriter` would, in a process that leaves writing to another one."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        pass
+
+    def write(self, step: int, record: Mapping[str, Any]) -> None:
+        """Logs nothing."""
+
+
 def read_records(path: Path) -> list[dict[str, Any]]:
     """The whole records of a metrics.jsonl, in order; a torn last line is left out.
 

@@ -2,10 +2,12 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import jax
 import jax.numpy as jnp
 
+from routing_jax.mesh import by_cells
 from routing_jax.training.evaluation import Evaluation
 from routing_jax.training.program import Arrays, Program, SegmentReport
 from routing_jax.training.state import Hyperparams, TrainState
@@ -46,8 +48,12 @@ class CellsProgram:
         self, hyper: Hyperparams, train: MultiTaskData, given: Arrays | None = None
     ) -> TrainState:
         """The states before the first step; `given` has no S axis, as all cells start from it."""
-        state = self._map(lambda own: self.program.init(own, train, given), hyper)
-        return state._replace(step=state.step[0])
+
+        def of_cell(common: tuple, own: Hyperparams) -> TrainState:
+            return self.program.init(own, *common)
+
+        state = self._map(of_cell, (train, given), hyper)
+        return state._replace(step=jnp.int32(0))
 
     def segment(
         self,
@@ -60,28 +66,39 @@ class CellsProgram:
     ) -> tuple[TrainState, SegmentReport]:
         """`Program.segment` of all cells, over the same data."""
 
-        def of_cell(own: tuple[TrainState, Hyperparams]) -> tuple[TrainState, SegmentReport]:
-            before = own[0]._replace(step=state.step)
-            return self.program.segment(before, own[1], train, test, steps, evaluate_now)
+        common = (state.step, train, test, steps, evaluate_now)
 
-        after, report = self._map(of_cell, (state._replace(step=None), hyper))
-        return after._replace(step=after.step[0]), report._replace(step=report.step[0])
+        def of_cell(common: tuple, own: tuple) -> tuple[TrainState, SegmentReport]:
+            step, *arguments = common
+            return self.program.segment(own[0]._replace(step=step), own[1], *arguments)
+
+        after, report = self._map(of_cell, common, (state._replace(step=None), hyper))
+        # All cells are at the same step, which none need be asked for.
+        step = state.step + steps
+        return after._replace(step=step), report._replace(step=step)
 
     def evaluate(self, state: TrainState, hyper: Hyperparams, test: MultiTaskData) -> Evaluation:
         """`Program.evaluate` of all cells."""
 
-        def of_cell(own: tuple[TrainState, Hyperparams]) -> Evaluation:
-            return self.program.evaluate(own[0]._replace(step=state.step), own[1], test)
+        def of_cell(common: tuple, own: tuple) -> Evaluation:
+            step, test = common
+            return self.program.evaluate(own[0]._replace(step=step), own[1], test)
 
-        return self._map(of_cell, (state._replace(step=None), hyper))
+        return self._map(of_cell, (state.step, test), (state._replace(step=None), hyper))
 
-    def _map(self, function: Callable, cells: object) -> object:
-        """`function` of each cell, stacked."""
-        num_cells = jax.tree.leaves(cells)[0].shape[0]
-        if self.together == num_cells > 1:
-            return jax.vmap(function)(cells)
-        # With a batch size of 1 `lax.map` would still add an axis to every product.
-        return jax.lax.map(function, cells, batch_size=self.together if self.together > 1 else None)
+    def _map(self, function: Callable, common: object, cells: object) -> object:
+        """`function(common, cell)` of each cell, stacked; on a mesh each device has some cells."""
+
+        def mapped(common: object, cells: object) -> object:
+            of_cell = partial(function, common)
+            num_cells = jax.tree.leaves(cells)[0].shape[0]
+            at_once = min(self.together, num_cells)
+            if at_once == num_cells > 1:
+                return jax.vmap(of_cell)(cells)
+            # With a batch size of 1 `lax.map` would still add an axis to every product.
+            return jax.lax.map(of_cell, cells, batch_size=at_once if at_once > 1 else None)
+
+        return by_cells(mapped, common, cells)
 
 
 def of_cell(report: SegmentReport, cell: int) -> SegmentReport:

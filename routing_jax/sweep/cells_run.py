@@ -9,6 +9,7 @@ from routing_jax.errors import RunError
 from routing_jax.reporting.formats import higher_is_better, measured
 from routing_jax.reporting.progress_line import ProgressReport
 from routing_jax.sweep.cells import CellsProgram, of_cell, stack_hyperparams, stacked_together
+from routing_jax.training import sharding
 from routing_jax.training.checkpointing import Checkpoints
 from routing_jax.training.loop import Run
 from routing_jax.training.pace import Pace
@@ -36,6 +37,11 @@ class CellsRun(Run):
     program: CellsProgram
     about: str = ""
     """Which program of the sweep this is, for the live line."""
+
+    @property
+    def rules(self) -> sharding.Rules:
+        """The cells are split over devices."""
+        return sharding.CELLS
 
     @property
     def segment_seconds(self) -> float:
@@ -91,6 +97,7 @@ def together(runs: Sequence[Run], *, about: str) -> CellsRun:
         schedule=first.schedule,
         examples_per_task=first.examples_per_task,
         tasks_a_step=first.tasks_a_step,
+        mesh=first.mesh,
         about=about,
     )
 

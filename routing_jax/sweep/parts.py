@@ -8,18 +8,20 @@ from pathlib import Path
 from typing import Any
 
 import ml_collections
+from jax.sharding import Mesh
 
 from routing_jax import config as config_lib
 from routing_jax import files
 from routing_jax.cli import Command
 from routing_jax.data import loading
 from routing_jax.errors import UserError
+from routing_jax.mesh import SWEEP, one_device
 from routing_jax.reporting.formats import mebibytes
 from routing_jax.sweep.axes import parse_axes
 from routing_jax.sweep.cells import stacked_together
 from routing_jax.sweep.commands import cell_command
 from routing_jax.sweep.plan import Cell, Group, group_cells, make_cells
-from routing_jax.training import loop, memory
+from routing_jax.training import loop, memory, processes
 from routing_jax.training.run import make_run
 from routing_jax.workdir import FIELDS_WITHOUT_EFFECT, Workdir
 
@@ -66,24 +68,33 @@ class Part:
             return None
 
 
-def plan_parts(command: Command, *, say: loading.Say) -> list[Part]:
+def plan_parts(command: Command, mesh: Mesh | None = None, *, say: loading.Say) -> list[Part]:
     """The programs of a sweep: those of its first start, or new ones, which are then written down.
 
+    Args:
+      command: the sweep.
+      mesh: what each program runs on; one device if None.
+      say: see `loading.load`.
+
     Raises:
-      UserError: a cell cannot fit into memory, or the data cannot be loaded.
+      UserError: a cell cannot fit into memory, the data cannot be loaded, or the cells of a program
+        cannot be split evenly over the mesh.
     """
-    root, sweep = command.workdir, command.sweep
-    if not root.plan_path.exists():
+    root, sweep, mesh = command.workdir, command.sweep, mesh or one_device()
+    if processes.is_first() and not root.plan_path.exists():
         workers = sweep.workers or 1
         most = math.ceil(len(sweep.cells) / workers)
         parts = [
             {"cells": [cell.index for cell in cells], "bytes": needed}
-            for group, run in _loaded(group_cells(sweep.cells), say)
+            for group, run in _loaded(group_cells(sweep.cells), mesh, say)
             for cells, needed in _split(group, run, most=most, workers=workers)
         ]
         plan = {"launch": list(command.launch), "given": sweep.given, "programs": parts}
         files.write_json(root.plan_path, plan)
-    return _read(root, sweep.cells)
+    processes.wait_for_all("planned the sweep")
+    parts = _read(root, sweep.cells)
+    _require_even(parts, mesh)
+    return parts
 
 
 def read_parts(root: Workdir, settings: Mapping[str, Any]) -> list[Part]:
@@ -142,36 +153,50 @@ def plan_lines(parts: Sequence[Part]) -> list[str]:
     return lines
 
 
-def _loaded(groups: Sequence[Group], say: loading.Say) -> Iterator[tuple[Group, loop.Run]]:
+def _loaded(
+    groups: Sequence[Group], mesh: Mesh, say: loading.Say
+) -> Iterator[tuple[Group, loop.Run]]:
     """Each group with the run of its first cell; equal data are loaded once."""
     data, tasks = None, None
     for group in groups:
         config = group.cells[0].config
         if config.data != data:
             data, tasks = config.data, loading.load(config.data, say=say)
-        yield group, make_run(config, tasks)
+        yield group, make_run(config, tasks, mesh)
 
 
 def _split(
     group: Group, run: loop.Run, *, most: int, workers: int
 ) -> Iterator[tuple[tuple[Cell, ...], int]]:
-    """Cuts a group into equal parts that fit, with the bytes that each needs at least."""
+    """Cuts a group into equal parts that fit, with the bytes that each device needs at least."""
     memory.require_memory(run)
     needed, available = memory.estimate(run), memory.available_bytes()
-    cells = len(group.cells)
-    together = min(cells, most)
+    cells, devices = len(group.cells), run.mesh.shape[SWEEP]
+    each = math.ceil(cells / devices)
+    together = min(each, math.ceil(most / devices))
     if available is not None:
         room = int(_MEMORY_SHARE * available / workers)
         while together > 1 and _bytes(needed, together) > room:
             together -= 1
-    count = math.ceil(cells / together)
-    edges = [cells * number // count for number in range(count + 1)]
+    count = math.ceil(each / together)
+    edges = [min(cells, devices * (each * number // count)) for number in range(count + 1)]
     for start, stop in zip(edges, edges[1:], strict=False):
-        yield group.cells[start:stop], _bytes(needed, stop - start)
+        yield group.cells[start:stop], _bytes(needed, math.ceil((stop - start) / devices))
+
+
+def _require_even(parts: Sequence[Part], mesh: Mesh) -> None:
+    devices = mesh.shape[SWEEP]
+    for part in parts:
+        if len(part.cells) % devices and part.outcomes is None:
+            raise UserError(
+                f"--mesh={SWEEP}:{devices} and {part.title or 'a program'} of {len(part.cells)} "
+                "cells clash: cells are split evenly; sweep a multiple of "
+                f"{devices} values of fields that one program trains, or name another mesh."
+            )
 
 
 def _bytes(needed: memory.Needed, cells: int) -> int:
-    """What a program of so many cells needs: all states twice, before and after a segment."""
+    """What so many cells of a device need: all states twice, before and after a segment."""
     working = (needed.gradients + needed.activations) * stacked_together(cells)
     return needed.data + 2 * cells * needed.state + working
 

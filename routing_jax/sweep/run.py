@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
+from jax.sharding import Mesh
 from rich.console import Console
 
 from routing_jax import files
@@ -25,8 +26,9 @@ from routing_jax.sweep.parts import (
 )
 from routing_jax.sweep.train_part import train_part
 from routing_jax.sweep.workers import train_in_workers
+from routing_jax.training import processes, sharding
 from routing_jax.training.quiet import quiet_libraries
-from routing_jax.training.run import say
+from routing_jax.training.run import own_console, say
 from routing_jax.training.stopping import Stops
 from routing_jax.workdir import Workdir
 
@@ -48,7 +50,7 @@ def run(command: Command, stops: Stops, *, started: float) -> int:
       UserError: something outside the program has to be mended first.
       RunError: the sweep had begun and cannot go on.
     """
-    console, root = Console(), command.workdir
+    console, root = own_console(), command.workdir
     told = partial(say, console)
     if command.mode == "evaluate":
         return _evaluate(root, console)
@@ -57,7 +59,8 @@ def run(command: Command, stops: Stops, *, started: float) -> int:
         _show(root, console)
         return 0
     with quiet_libraries():
-        parts = plan_parts(command, say=told)
+        mesh = sharding.mesh_for(command.devices)
+        parts = plan_parts(command, mesh, say=told)
         for line in plan_lines(parts):
             told(line)
         if command.sweep.slurm is not None:
@@ -66,13 +69,14 @@ def run(command: Command, stops: Stops, *, started: float) -> int:
             settings = settings_of_start(command.config)
             told(submit(parts, root, command.sweep.slurm, settings))
             return 0
-        if not _train(parts, command, console, stops, started):
+        if not _train(parts, mesh, command, console, stops, started):
             told(
                 f"Stopped by {stops.received.name}; everything is saved. The same command goes on."
             )
             return stops.exit_status
-        collect(parts, root)
-        _show(root, console)
+        if processes.is_first():
+            collect(parts, root)
+            _show(root, console)
     return 0
 
 
@@ -92,7 +96,12 @@ def collect(parts: Sequence[Part], root: Workdir) -> None:
 
 
 def _train(
-    parts: Sequence[Part], command: Command, console: Console, stops: Stops, started: float
+    parts: Sequence[Part],
+    mesh: Mesh,
+    command: Command,
+    console: Console,
+    stops: Stops,
+    started: float,
 ) -> bool:
     """Whether all programs are finished; else a stop was asked for."""
     if command.sweep.workers is not None:
@@ -100,7 +109,7 @@ def _train(
     done = {"ok": 0, "failed": 0}
     for part in parts:
         about = ", ".join(filter(None, [part.title, _done(**done)]))
-        if not train_part(part, about=about, console=console, stops=stops, started=started):
+        if not train_part(part, mesh, about=about, console=console, stops=stops, started=started):
             return False
         for outcome in part.outcomes:
             done[outcome["status"]] += 1

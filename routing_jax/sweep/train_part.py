@@ -1,27 +1,30 @@
 """Training one program of a sweep, by the loop that trains a single run."""
 
+import contextlib
 from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
 import jax
 import numpy as np
+from jax.sharding import Mesh
 from rich.console import Console
 
 from routing_jax import files
 from routing_jax.data import loading
 from routing_jax.reporting import results
 from routing_jax.reporting.progress import Progress
-from routing_jax.reporting.writers import MetricsWriter, read_records
+from routing_jax.reporting.writers import read_records
 from routing_jax.sweep.cells_run import AllCellsFailedError, CellsRun, together
 from routing_jax.sweep.parts import Part
-from routing_jax.training import loop
+from routing_jax.training import loop, processes, sharding
 from routing_jax.training.checkpointing import Checkpoints
 from routing_jax.training.pace import Elapsed, Stopwatch
 from routing_jax.training.record import run_record
 from routing_jax.training.run import (
     final_evaluation,
     make_run,
+    own_writer,
     resume,
     say,
     told_by_path,
@@ -34,11 +37,20 @@ Outcome = dict[str, Any]
 """A cell in sweep.json: index, name, settings, command, status, failed_step, results."""
 
 
-def train_part(part: Part, *, about: str, console: Console, stops: Stops, started: float) -> bool:
+def train_part(
+    part: Part,
+    mesh: Mesh | None = None,
+    *,
+    about: str,
+    console: Console,
+    stops: Stops,
+    started: float,
+) -> bool:
     """Trains the cells of a program, from the newest checkpoint if there is one.
 
     Args:
       part: the program; nothing is done if it is finished.
+      mesh: what it runs on; one device if None.
       about: what to show of the sweep besides this program's training.
       console: where to show the training.
       stops: the answers to signals.
@@ -53,9 +65,9 @@ def train_part(part: Part, *, about: str, console: Console, stops: Stops, starte
     """
     if part.outcomes is not None:
         return True
-    with part.workdir.held():
+    with part.workdir.held() if processes.is_first() else contextlib.nullcontext():
         tasks = loading.load(part.cells[0].config.data, say=partial(say, console))
-        runs = [make_run(cell.config, tasks) for cell in part.cells]
+        runs = [make_run(cell.config, tasks, mesh) for cell in part.cells]
         checkpoints = Checkpoints(part.workdir.checkpoint_dir, dataset=tasks.name)
         with told_by_path(checkpoints):
             outcomes = _train(
@@ -69,7 +81,9 @@ def train_part(part: Part, *, about: str, console: Console, stops: Stops, starte
             )
             if outcomes is None:
                 return False
-            files.write_json(part.outcomes_path, outcomes)
+            if processes.is_first():
+                files.write_json(part.outcomes_path, outcomes)
+            processes.wait_for_all("wrote what became of the cells")
     return True
 
 
@@ -90,7 +104,7 @@ def _train(
         state = start(run, runs[0], say=told)
     stopwatch = Stopwatch(started, elapsed)
     with (
-        MetricsWriter(part.workdir, resume_step=done) as writer,
+        own_writer(part.workdir, resume_step=done) as writer,
         Progress(run.schedule.total, start_step=done or 0, console=console) as progress,
     ):
         outputs = loop.Outputs(writer, checkpoints, progress, stopwatch)
@@ -98,9 +112,11 @@ def _train(
             outcome = loop.train(run, state, outputs, stops)
         except AllCellsFailedError as error:
             progress.say(str(error))
+            if not processes.is_first():
+                return []
             failed = _first_failures(part, error.failed_steps)
             return [_outcome(part, cell, failed_step=step) for cell, step in enumerate(failed)]
-    if stops.received is not None:
+    if outcome.stopped:
         return None
     return _outcomes(part, run, runs, outcome, stopwatch.read())
 
@@ -108,9 +124,14 @@ def _train(
 def _outcomes(
     part: Part, run: CellsRun, runs: Sequence[loop.Run], outcome: loop.Outcome, elapsed: Elapsed
 ) -> list[Outcome]:
-    """What became of each cell; the times of one are its share of the program's."""
+    """What became of each cell; the times of one are its share of the program's.
+
+    Of several processes all take part, and only the first one gets to know.
+    """
     evaluation = final_evaluation(run, outcome)
-    snapshots = jax.tree.map(np.asarray, outcome.state.snapshots)
+    snapshots = sharding.to_host(outcome.state.snapshots)
+    if not processes.is_first():
+        return []
     write_snapshots(part.workdir, snapshots, run.tasks.task_names)
     records = read_records(part.workdir.metrics_path)
     share = Elapsed(*(seconds / len(runs) for seconds in elapsed))

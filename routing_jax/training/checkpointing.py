@@ -20,6 +20,7 @@ from flax.traverse_util import unflatten_dict
 
 from routing_jax.errors import RunError, UserError
 from routing_jax.reporting.provenance import program_version
+from routing_jax.training import processes
 from routing_jax.training.manifest import (
     DamagedError,
     read_manifest,
@@ -50,8 +51,9 @@ class Restored(NamedTuple):
 class Checkpoints:
     """The checkpoints below a directory; each appears whole or not at all.
 
-    A copy of the state is written while training goes on. As a context manager it waits at the end
-    of the block for what is being written.
+    A copy of the state is written while training goes on; several processes write it together, each
+    what its devices hold, and training waits. As a context manager it waits at the end of the block
+    for what is being written.
 
     Args:
       directory: of the checkpoints; nothing is created before the first is saved.
@@ -63,6 +65,7 @@ class Checkpoints:
         self._dataset = dataset
         self._writer = ThreadPoolExecutor(max_workers=1, thread_name_prefix="checkpoints")
         self._writing: Future[None] | None = None
+        self._saved: int | None = None  # newest step restored, or saved by several processes
 
     def __enter__(self) -> Self:
         return self
@@ -84,7 +87,12 @@ class Checkpoints:
         """
         self.finish()
         step = int(state.step)
-        if step == self.latest_step():
+        # Several processes may see a new folder at different times: they do not look.
+        if step == (self._saved if processes.several() else self.latest_step()):
+            return
+        if processes.several():
+            self._write(step, state, elapsed)
+            self._saved = step
             return
         # The state's buffers are donated to the next segment: nothing may look at them any more.
         copy = jax.tree.map(np.array, jax.device_get(state))
@@ -109,7 +117,8 @@ class Checkpoints:
         """Restores the newest checkpoint that is whole.
 
         Args:
-          like: a state of the same shapes and types, real or of `jax.ShapeDtypeStruct`.
+          like: a state of the same shapes and types, real or of `jax.ShapeDtypeStruct`, lying
+            where the restored one is to lie. It may have been saved from any other devices.
 
         Raises:
           UserError: there is no checkpoint, none is whole, or it is of another data set or network.
@@ -123,6 +132,7 @@ class Checkpoints:
             except DamagedError as error:
                 damaged.append(f"The checkpoint of step {step:,} is damaged ({error}).")
                 continue
+            self._saved = step
             return Restored(state, Elapsed(**content["elapsed"]), step, tuple(damaged))
         if damaged:
             raise UserError(
@@ -169,11 +179,12 @@ class Checkpoints:
         return sorted(int(name) for name in names if re.fullmatch("[0-9]+", name))
 
     def _write(self, step: int, state: TrainState, elapsed: Elapsed) -> None:
-        """Runs in the writing thread, one at a time."""
+        """Runs in the writing thread, one at a time; of several processes in the main one."""
         try:
             self._add(step, state, elapsed)
-            for old in self._steps()[:-_KEPT]:
-                self._remove(old)
+            if processes.is_first():
+                for old in self._steps()[:-_KEPT]:
+                    self._remove(old)
         except Exception as error:  # Orbax raises whatever its storage layers raise
             self.remove_unfinished()
             raise RunError(
@@ -182,25 +193,28 @@ class Checkpoints:
             ) from error
 
     def _add(self, step: int, state: TrainState, elapsed: Elapsed) -> None:
-        self.remove_unfinished()
         folder = self._directory / _UNFINISHED / str(step)
-        folder.mkdir(parents=True)
+        if processes.is_first():
+            self.remove_unfinished()
+            folder.mkdir(parents=True)
+        processes.wait_for_all("made room for a checkpoint")
         with ocp.Checkpointer(ocp.StandardCheckpointHandler()) as checkpointer:
             checkpointer.save(folder / "state", args=ocp.args.StandardSave(state))
-        content = {
-            "dataset": self._dataset,
-            "version": program_version(),
-            "elapsed": elapsed._asdict(),
-            "arrays": _shapes(state),
-        }
-        write_manifest(folder, content)
-        folder.rename(self._directory / str(step))
-        self.remove_unfinished()
+        if processes.is_first():
+            content = {
+                "dataset": self._dataset,
+                "version": program_version(),
+                "elapsed": elapsed._asdict(),
+                "arrays": _shapes(state),
+            }
+            write_manifest(folder, content)
+            folder.rename(self._directory / str(step))
+            self.remove_unfinished()
+        processes.wait_for_all("saved a checkpoint")
 
     def _read(self, step: int, like: TrainState, content: dict[str, Any]) -> TrainState:
-        sharding = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
         target = jax.tree.map(
-            lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding), like
+            lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=leaf.sharding), like
         )
         try:
             with ocp.Checkpointer(ocp.StandardCheckpointHandler()) as checkpointer:

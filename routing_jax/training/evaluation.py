@@ -1,11 +1,13 @@
 """Evaluation: the best routes, every image encoded once for all tasks where that pays."""
 
 import math
+from functools import partial
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 
+from routing_jax import mesh
 from routing_jax.data.labels import is_counted
 from routing_jax.models.network import MultiTaskNetwork
 from routing_jax.objectives import Objective, offered
@@ -78,19 +80,23 @@ def _answers(
     data: MultiTaskData,
     objective: Objective,
 ) -> _Answers:
-    def encode(images: jax.Array) -> jax.Array:
+    def encode(variables: dict[str, Params], images: jax.Array) -> jax.Array:
         return model.apply(variables, images, train=False, method="encode")
 
-    shape = jax.eval_shape(encode, data.images[:1]).shape[1:]
+    def encode_all(variables: dict[str, Params], images: jax.Array) -> jax.Array:
+        def one(image: jax.Array) -> jax.Array:
+            return encode(variables, image[None])[0]
+
+        return jax.lax.map(one, images[0], batch_size=_IMAGES_AT_ONCE)[None]
+
+    shape = jax.eval_shape(encode, variables, data.images[:1]).shape[1:]
     if not model.encoder.light:
-        encoded = jax.lax.map(
-            lambda image: encode(image[None])[0], data.images, batch_size=_IMAGES_AT_ONCE
-        )
+        encoded = mesh.by_examples(encode_all, variables, data.images[None])[0]
 
     def represent(rows: jax.Array) -> jax.Array:
         if not model.encoder.light:
             return encoded[rows]
-        return encode(data.images[rows.reshape(-1)]).reshape(*rows.shape, *shape)
+        return mesh.on_rows(partial(encode, variables), data.images[rows])
 
     def answer(chunk: tuple[jax.Array, jax.Array]) -> _Answers:
         rows, valid = chunk  # [T, m]
@@ -122,7 +128,8 @@ def _chunks(data: MultiTaskData, *, numbers: int) -> tuple[jax.Array, jax.Array]
     tasks, examples = data.index.shape
     room = _NUMBERS_AT_ONCE.get(jax.default_backend(), _NUMBERS_ELSEWHERE) // (tasks * numbers)
     chunks = math.ceil(examples / min(max(room, 1), _EXAMPLES_AT_ONCE))
-    size = math.ceil(examples / chunks)
+    devices = mesh.axis_size(mesh.DATA)
+    size = math.ceil(examples / chunks / devices) * devices
     valid = jnp.arange(chunks * size)[None, :] < data.sizes[:, None]
     rows = jnp.pad(data.index, ((0, 0), (0, chunks * size - examples)))
     return tuple(jnp.moveaxis(array.reshape(tasks, chunks, size), 1, 0) for array in (rows, valid))

@@ -2,25 +2,28 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import NamedTuple, Protocol
 
 import jax
-import jax.numpy as jnp
 import numpy as np
+from jax.sharding import Mesh
 
 from routing_jax.data.loading import TaskSet
 from routing_jax.errors import RunError
+from routing_jax.mesh import one_device
 from routing_jax.reporting.progress import Progress
 from routing_jax.reporting.progress_line import ProgressReport
 from routing_jax.reporting.writers import MetricsWriter
+from routing_jax.training import processes, sharding
 from routing_jax.training.checkpointing import Checkpoints
 from routing_jax.training.compilation import cached_compilations
+from routing_jax.training.evaluation import Evaluation
 from routing_jax.training.pace import SEGMENT_SECONDS, Pace, Schedule, Stopwatch
 from routing_jax.training.products_on_cpu import compile_traced
-from routing_jax.training.program import Program, SegmentReport
-from routing_jax.training.state import Hyperparams, TrainState
+from routing_jax.training.program import Arrays, Program, SegmentReport
+from routing_jax.training.state import Hyperparams, TrainState, judged
 from routing_jax.training.stopping import Stops
 from routing_jax.types import MultiTaskData
 
@@ -36,11 +39,39 @@ class Run:
     examples_per_task: int
     tasks_a_step: int
     """T, or 1 where tasks take turns."""
+    mesh: Mesh = field(default_factory=one_device)
+
+    def init(
+        self, hyper: Hyperparams, train: MultiTaskData, given: Arrays | None = None
+    ) -> TrainState:
+        """`program.init`, compiled; the state lies where `rules` say."""
+        with jax.set_mesh(self.mesh):
+            return self._init(hyper, train, given)
 
     @cached_property
-    def init(self) -> Callable[..., TrainState]:
-        """`program.init`, compiled; traced once, whether for its shapes or its values."""
-        return jax.jit(self.program.init)
+    def _init(self) -> Callable[..., TrainState]:
+        """Traced once, whether for its shapes or its values."""
+
+        def init(*arguments: object) -> TrainState:
+            return sharding.constrain(self.program.init(*arguments), self.mesh, self.rules)
+
+        return jax.jit(init)
+
+    def segment(self, *arguments: object) -> tuple[TrainState, SegmentReport]:
+        """`program.segment`, to be traced; the report lies where `rules` say."""
+        state, report = self.program.segment(*arguments)
+        return state, sharding.constrain(report, self.mesh, self.rules)
+
+    def evaluate(self, state: TrainState) -> Evaluation:
+        """The evaluation of what a state would be judged by, as NumPy arrays."""
+
+        def evaluate(*arguments: object) -> Evaluation:
+            return sharding.constrain(self.program.evaluate(*arguments), self.mesh, self.rules)
+
+        hyper = sharding.place(self.hyper, self.mesh, self.rules)
+        test = to_device(self.tasks.test, self.mesh)
+        with cached_compilations(), jax.set_mesh(self.mesh):
+            return sharding.to_host(jax.jit(evaluate)(judged(state), hyper, test))
 
     @property
     def task_examples(self) -> int:
@@ -53,6 +84,11 @@ class Run:
         return drawn / int(self.tasks.train.sizes.max())
 
     # What follows is all in which a sweep's run differs.
+
+    @property
+    def rules(self) -> sharding.Rules:
+        """Where its arrays lie."""
+        return sharding.STATE
 
     @property
     def segment_seconds(self) -> float:
@@ -116,6 +152,8 @@ class Outcome(NamedTuple):
     """Its `step` tells whether the run is finished."""
     report: SegmentReport | None
     """Of the last segment; None if there was nothing left to do."""
+    stopped: bool
+    """A signal asked for it."""
 
 
 @dataclass(frozen=True)
@@ -128,14 +166,16 @@ class Outputs:
     stopwatch: Stopwatch
 
 
-def to_device(data: MultiTaskData) -> MultiTaskData:
-    """Puts a split on the device, once for the whole run."""
-    return jax.tree.map(lambda array: jnp.asarray(np.asarray(array)), data)
+def to_device(data: MultiTaskData, mesh: Mesh | None = None) -> MultiTaskData:
+    """Puts a split on all devices of a mesh, or on one, once for the whole run."""
+    return sharding.place(data, mesh or one_device())
 
 
 def abstract_state(run: Run) -> TrainState:
-    """Shapes and types of the state, without computing it."""
-    return run.init.eval_shape(run.hyper, run.tasks.train)
+    """Shapes, types and shardings of the state, without computing it."""
+    with jax.set_mesh(run.mesh):
+        state = run._init.eval_shape(run.hyper, run.tasks.train)
+    return sharding.described(state, run.mesh, run.rules)
 
 
 def train(run: Run, state: TrainState | None, outputs: Outputs, stops: Stops) -> Outcome:
@@ -154,11 +194,13 @@ def train(run: Run, state: TrainState | None, outputs: Outputs, stops: Stops) ->
     """
     outputs.progress.phase("compiling the training step")
     began = time.perf_counter()
-    train_data, test_data = to_device(run.tasks.train), to_device(run.tasks.watched)
+    hyper = sharding.place(run.hyper, run.mesh, run.rules)
+    sets = (run.tasks.train, run.tasks.watched)
+    train_data, test_data = (to_device(data, run.mesh) for data in sets)
     with cached_compilations():
         if state is None:
-            state = run.init(run.hyper, train_data)
-        advance = _compile(run, state, train_data, test_data)
+            state = run.init(hyper, train_data)
+        advance = _compile(run, state, (hyper, train_data, test_data))
     outputs.stopwatch.compiled(time.perf_counter() - began)
     with stops.deferred(), outputs.checkpoints:
         return _train(run, state, advance, outputs, stops)
@@ -169,8 +211,11 @@ def _train(
 ) -> Outcome:
     """Segment by segment."""
     pace, step, report, tested = Pace(run.segment_seconds), int(state.step), None, {}
-    while step < run.schedule.total and stops.received is None:
-        length = pace.next_length(run.schedule.steps_to_halt(step))
+    while True:
+        left = run.schedule.steps_to_halt(step)
+        length, stopped = processes.agree(left and pace.next_length(left), stops)
+        if stopped or not left:
+            break
         state, report, seconds = advance(state, steps=length)
         step += length
         run.require_sound(report, outputs.checkpoints)
@@ -188,7 +233,8 @@ def _train(
         if run.schedule.saves(step):
             _save(state, outputs)
     _save(state, outputs, wait=True)
-    return Outcome(state, report)
+    _, stopped = processes.agree(0, stops)
+    return Outcome(state, report, stopped)
 
 
 class _Advance(Protocol):
@@ -201,20 +247,20 @@ class _Advance(Protocol):
 
 
 def _compile(
-    run: Run, state: TrainState, train_data: MultiTaskData, test_data: MultiTaskData
+    run: Run, state: TrainState, data: tuple[Hyperparams, MultiTaskData, MultiTaskData]
 ) -> _Advance:
     """Compiles the segment, once for the run: its length is an argument."""
-    data = (run.hyper, train_data, test_data)
-    segment = jax.jit(run.program.segment, donate_argnums=0)
-    traced = segment.trace(state, *data, jnp.int32(1), jnp.asarray(False))
-    compiled = compile_traced(traced)
+    where = jax.tree.map(lambda leaf: leaf.sharding, state)
+    segment = jax.jit(run.segment, donate_argnums=0, out_shardings=(where, None))
+    with jax.set_mesh(run.mesh):
+        compiled = compile_traced(segment.trace(state, *data, np.int32(1), np.bool_(False)))
 
     def advance(
         state: TrainState, *, steps: int = 0, evaluate: bool = False
     ) -> tuple[TrainState, SegmentReport, float]:
         began = time.perf_counter()
-        state, report = compiled(state, *data, jnp.int32(steps), jnp.asarray(evaluate))
-        report = jax.device_get(report)
+        state, report = compiled(state, *data, np.int32(steps), np.bool_(evaluate))
+        report = sharding.to_host(report)
         return state, report, time.perf_counter() - began
 
     return advance

@@ -10,6 +10,7 @@ import ml_collections
 
 from routing_jax.config_components import num_blocks
 from routing_jax.errors import UserError
+from routing_jax.mesh import BLOCK, DATA
 from routing_jax.models.factory import make_model
 from routing_jax.reporting.formats import mebibytes
 from routing_jax.training.loop import Run, abstract_state
@@ -58,7 +59,8 @@ def glance(run: Run) -> Needed:
     if model.name != "routing_network" or config.router.policy == "fixed":
         blocks, agents = 1, 0  # no policy, and fixed routes may share all their blocks
     hidden_banks = model.depth - 1 if model.bank == "per_depth" else 0
-    numbers = blocks * (agents * model.depth + hidden_banks * model.width)
+    own_blocks = blocks / run.mesh.shape[BLOCK]
+    numbers = int(blocks * agents * model.depth + own_blocks * hidden_banks * model.width)
     return Needed(data=_bytes((run.tasks.train, run.tasks.watched)), state=4 * numbers)
 
 
@@ -69,13 +71,13 @@ def _agents(router: ml_collections.ConfigDict, tasks: int) -> int:
 
 
 def estimate(run: Run) -> Needed:
-    """What a run needs at least."""
+    """What a run needs at least, on each device."""
     state = abstract_state(run)
     return Needed(
         data=_bytes((run.tasks.train, run.tasks.watched)),
-        state=_bytes(state),
-        gradients=_bytes(state.params),
-        activations=_activations(run),
+        state=_bytes_of_device(state),
+        gradients=_bytes_of_device(state.params),
+        activations=_activations(run) // run.mesh.shape[DATA],
     )
 
 
@@ -110,6 +112,14 @@ def _activations(run: Run) -> int:
 def _bytes(tree: object) -> int:
     leaves = jax.tree.leaves(tree)
     return sum(leaf.size * leaf.dtype.itemsize for leaf in leaves)
+
+
+def _bytes_of_device(tree: object) -> int:
+    """Of arrays that are split over devices, what each device holds."""
+    return sum(
+        math.prod(leaf.sharding.shard_shape(leaf.shape)) * leaf.dtype.itemsize
+        for leaf in jax.tree.leaves(tree)
+    )
 
 
 def _host_bytes() -> int | None:

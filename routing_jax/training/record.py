@@ -5,9 +5,11 @@ from collections.abc import Sequence
 
 import jax
 import numpy as np
+from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
 from routing_jax.config_components import num_blocks
+from routing_jax.devices import mesh_text
 from routing_jax.reporting import results
 from routing_jax.reporting.formats import higher_is_better
 from routing_jax.training import trainable
@@ -75,7 +77,7 @@ def run_record(
         trained_parameters=trainable.numbers(config.training.trainable, params),
         config=config.to_dict(),
         command=command,
-        device=_device(),
+        device=_device(planned.mesh),
     )
 
 
@@ -117,8 +119,13 @@ def _selection(best: Best | None, metric: str) -> results.SelectionRecord | None
     return results.SelectionRecord("validation", metric, [int(best.step)], [value])
 
 
-def _device() -> str:
-    device = jax.devices()[0]
+def _device(mesh: Mesh) -> str:
+    """What a run was on, such as "8 x NVIDIA H200 (data:4,block:2)"."""
+    device = mesh.devices.flat[0]
+    name = device.device_kind
     if device.platform == "cpu":
-        return f"CPU, {os.cpu_count()} cores"
-    return f"{jax.device_count()} x {device.device_kind}"
+        name = f"CPU, {os.cpu_count()} cores"
+        if mesh.size == 1:
+            return name
+    axes = mesh_text(mesh.shape)
+    return f"{mesh.size} x {name}{axes and f' ({axes})'}"

@@ -8,25 +8,26 @@ from functools import partial
 
 import jax
 import numpy as np
+from ml_collections import ConfigDict
 from rich.console import Console
 
 from routing_jax.cli import Command
 from routing_jax.data import loading
 from routing_jax.errors import RunError, UserError
+from routing_jax.mesh import one_device
 from routing_jax.models.factory import DataShape
 from routing_jax.reporting import figures, results, routing_file, summary
 from routing_jax.reporting.progress import Progress
-from routing_jax.reporting.writers import MetricsWriter, read_records
-from routing_jax.training import loop
+from routing_jax.reporting.writers import MetricsWriter, NoWriter, read_records
+from routing_jax.training import loop, processes, sharding
 from routing_jax.training.checkpointing import Checkpoints
-from routing_jax.training.compilation import cached_compilations
 from routing_jax.training.evaluation import Evaluation
 from routing_jax.training.memory import require_memory
 from routing_jax.training.pace import Elapsed, Schedule, Stopwatch
 from routing_jax.training.program import Program
 from routing_jax.training.quiet import quiet_libraries
 from routing_jax.training.record import run_record
-from routing_jax.training.state import Snapshots, TrainState, hyperparams, judged
+from routing_jax.training.state import Snapshots, TrainState, hyperparams
 from routing_jax.training.stopping import Stops
 from routing_jax.training.transfer import start
 from routing_jax.workdir import Workdir
@@ -53,11 +54,12 @@ def run(
       UserError: something outside the program has to be mended first.
       RunError: the run had begun and cannot go on.
     """
-    console = Console()
+    console = own_console()
     with quiet_libraries():
+        mesh = sharding.mesh_for(command.devices)
         if tasks is None:
             tasks = loading.load(command.config.data, say=partial(say, console))
-        planned = make_run(command.config, tasks)
+        planned = make_run(command.config, tasks, mesh)
         checkpoints = Checkpoints(command.workdir.checkpoint_dir, dataset=tasks.name)
         if command.mode == "evaluate":
             return _evaluate(command, planned, checkpoints, console)
@@ -68,12 +70,19 @@ def run(
             return _train(command, planned, checkpoints, console, stops, started)
 
 
-def make_run(config: object, tasks: loading.TaskSet) -> loop.Run:
+def make_run(
+    config: ConfigDict, tasks: loading.TaskSet, mesh: jax.sharding.Mesh | None = None
+) -> loop.Run:
     """The training run of a validated configuration on loaded data.
 
+    Args:
+      config: the whole configuration.
+      tasks: the data.
+      mesh: what it runs on; one device if None.
+
     Raises:
-      UserError: the run draws more examples of a task than can be counted, or its tasks are to
-        share images and have different ones.
+      UserError: the run draws more examples of a task than can be counted, its tasks are to share
+        images and have different ones, or it cannot be split evenly over the mesh.
     """
     training, index = config.training, tasks.train.index
     if config.data.share_images and (index != index[:1]).any():
@@ -92,6 +101,8 @@ def make_run(config: object, tasks: loading.TaskSet) -> loop.Run:
             "training.examples_per_task."
         )
     shape = DataShape(tasks.num_tasks, tasks.num_classes, tasks.image_shape, tasks.objective)
+    mesh = mesh or one_device()
+    sharding.require_even(config, shape, mesh)
     return loop.Run(
         program=Program(config, shape, total),
         hyper=hyperparams(config),
@@ -99,7 +110,13 @@ def make_run(config: object, tasks: loading.TaskSet) -> loop.Run:
         schedule=Schedule(total, training.eval_every, training.checkpoint_every),
         examples_per_task=training.examples_per_task,
         tasks_a_step=tasks.num_tasks // turns,
+        mesh=mesh,
     )
+
+
+def own_console() -> Console:
+    """Where this process shows what it does: of several only the first one does."""
+    return Console(quiet=not processes.is_first())
 
 
 def _is_finished(workdir: Workdir, planned: loop.Run, checkpoints: Checkpoints) -> bool:
@@ -143,33 +160,48 @@ def _train(
         state = start(planned, planned, say=told)
     stopwatch = Stopwatch(started, elapsed)
     with (
-        MetricsWriter(workdir, resume_step=done) as writer,
+        own_writer(workdir, resume_step=done) as writer,
         Progress(total, start_step=done or 0, console=console) as progress,
     ):
         outputs = loop.Outputs(writer, checkpoints, progress, stopwatch)
         outcome = loop.train(planned, state, outputs, stops)
-        if stops.received is not None:
+        if outcome.stopped:
             reached = f"Stopped by {stops.received.name} after step {int(outcome.state.step):,}"
             progress.say(f"{reached}; everything is saved. The same command resumes the run.")
             return stops.exit_status
         progress.phase("writing results and figures")
-        _write(command, planned, outcome, stopwatch)
-    _show(results.read_results(workdir.results_path), workdir, console)
+        evaluation = final_evaluation(planned, outcome)
+        if processes.is_first():
+            _write(command, planned, outcome.state, evaluation, stopwatch)
+    if processes.is_first():
+        _show(results.read_results(workdir.results_path), workdir, console)
     return 0
+
+
+def own_writer(workdir: Workdir, *, resume_step: int | None) -> MetricsWriter | NoWriter:
+    """The log of this process: of several only the first one has one."""
+    if not processes.is_first():
+        return NoWriter()
+    return MetricsWriter(workdir, resume_step=resume_step)
 
 
 def resume(
     planned: loop.Run, checkpoints: Checkpoints, *, say: loading.Say
 ) -> tuple[TrainState | None, Elapsed, int | None]:
     """The state to go on from, the time it took, and its step; None where nothing was saved."""
-    checkpoints.remove_unfinished()
-    if checkpoints.latest_step() is None:
+    restored = None
+    if checkpoints.latest_step() is not None:
+        restored = checkpoints.restore(loop.abstract_state(planned))
+        for line in restored.damaged:
+            say(f"{line} Training goes on from step {restored.step:,}.")
+    processes.wait_for_all("looked for checkpoints")
+    if processes.is_first():
+        checkpoints.remove_unfinished()
+        if restored is not None:
+            # Orderly saving needs the steps behind it to be free again; they will be the same.
+            checkpoints.remove_after(restored.step)
+    if restored is None:
         return None, Elapsed(), None
-    restored = checkpoints.restore(loop.abstract_state(planned))
-    for line in restored.damaged:
-        say(f"{line} Training goes on from step {restored.step:,}.")
-    # Orderly saving needs the steps behind it to be free again; they will be the same.
-    checkpoints.remove_after(restored.step)
     return restored.state, restored.elapsed, restored.step
 
 
@@ -181,7 +213,9 @@ def _evaluate(
     for line in damaged:
         say(console, line)
     with console.status(f"evaluating step {int(state.step):,}"):
-        evaluation = _evaluation_of(planned, state)
+        evaluation = planned.evaluate(state)
+    if not processes.is_first():
+        return 0
     record = _record(command, planned, state, evaluation, elapsed)
     say(console, f"{command.workdir.path}: checkpoint of step {int(state.step):,}")
     console.print(summary.task_table(results.build_results(record)))
@@ -192,7 +226,7 @@ def final_evaluation(planned: loop.Run, outcome: loop.Outcome) -> Evaluation:
     """The evaluation of what a run is judged by, as NumPy arrays."""
     # The last evaluation was of something else, or there was none: killed behind the last save.
     if outcome.state.best is not None or outcome.report is None:
-        return _evaluation_of(planned, outcome.state)
+        return planned.evaluate(outcome.state)
     return outcome.report.evaluation
 
 
@@ -226,19 +260,15 @@ def _record(
     )
 
 
-def _evaluation_of(planned: loop.Run, state: TrainState) -> Evaluation:
-    test = loop.to_device(planned.tasks.test)
-    with cached_compilations():
-        evaluate = jax.jit(planned.program.evaluate)
-        return jax.device_get(evaluate(judged(state), planned.hyper, test))
-
-
 def _write(
-    command: Command, planned: loop.Run, outcome: loop.Outcome, stopwatch: Stopwatch
+    command: Command,
+    planned: loop.Run,
+    state: TrainState,
+    evaluation: Evaluation,
+    stopwatch: Stopwatch,
 ) -> None:
     """Writes routing.npz, the figures and, last, results.json: where it stands, all is done."""
-    workdir, state = command.workdir, outcome.state
-    evaluation = final_evaluation(planned, outcome)
+    workdir = command.workdir
     snapshots = jax.tree.map(lambda leaf: np.asarray(leaf)[None], state.snapshots)
     write_snapshots(workdir, snapshots, planned.tasks.task_names)
     record = _record(command, planned, state, evaluation, stopwatch.read())

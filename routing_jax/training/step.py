@@ -10,6 +10,7 @@ from ml_collections import ConfigDict
 from routing_jax.config_fields import RULES
 from routing_jax.data.augmentation import augment
 from routing_jax.data.sampling import draw_batch, task_in_turn
+from routing_jax.mesh import split_examples
 from routing_jax.models.network import MultiTaskNetwork, Routed
 from routing_jax.models.routing_network import RoutingNetwork
 from routing_jax.objectives import Objective, offered, share_of_tasks
@@ -183,7 +184,9 @@ def _draw(
         shared=config.data.share_images,
         tasks=tasks,
     )
-    return batch._replace(images=augment(batch.images, augment_key, kind=config.data.augment))
+    images, labels, weights = split_examples((batch.images, batch.labels, batch.weights))
+    images = augment(images, augment_key, kind=config.data.augment)
+    return Batch(images, labels, weights, batch.classes)
 
 
 def _shares(router_config: ConfigDict, weights: jax.Array) -> tuple[jax.Array, jax.Array]:

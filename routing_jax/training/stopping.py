@@ -56,6 +56,11 @@ class Stops:
         finally:
             self._set_deferring(False)
 
+    def record(self, number: int) -> None:
+        """Takes in a signal that another process of the same run got; 0 for none."""
+        if number and self._received is None:
+            self._received = signal.Signals(number)
+
     def _set_deferring(self, deferring: bool) -> None:
         with self._lock:
             self._deferring = deferring

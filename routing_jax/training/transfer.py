@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from ml_collections import ConfigDict
 
@@ -19,7 +18,7 @@ from routing_jax.config import flatten
 from routing_jax.data.sources import Say
 from routing_jax.errors import UserError
 from routing_jax.reporting.results import read_results
-from routing_jax.training import loop
+from routing_jax.training import loop, sharding
 from routing_jax.training.checkpointing import Checkpoints, told_shape
 from routing_jax.training.compilation import cached_compilations
 from routing_jax.training.state import TrainState, by_path
@@ -68,8 +67,9 @@ def start(run: loop.Run, one: loop.Run, *, say: Say) -> TrainState | None:
     own = f"; drawn anew for these tasks: {', '.join(anew)}" if anew else ""
     say(f"Starting from {place}: {numbers:,} numbers in {len(given)} arrays{own}.")
     with cached_compilations():
-        train = loop.to_device(run.tasks.train)
-        return run.init(run.hyper, train, jax.tree.map(jnp.asarray, given))
+        hyper = sharding.place(run.hyper, run.mesh, run.rules)
+        train = loop.to_device(run.tasks.train, run.mesh)
+        return run.init(hyper, train, given)
 
 
 def _read(place: Path) -> _Source:

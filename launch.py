@@ -12,10 +12,12 @@ import os  # noqa: E402
 import signal  # noqa: E402
 import sys  # noqa: E402
 from collections.abc import Sequence  # noqa: E402
+from contextlib import AbstractContextManager  # noqa: E402
 
 from routing_jax import cli  # noqa: E402
 from routing_jax.errors import UserError  # noqa: E402
 from routing_jax.reporting.page.request import Request, require_packages  # noqa: E402
+from routing_jax.roll_call import call_roll  # noqa: E402
 from routing_jax.training.stopping import answer_signals  # noqa: E402
 
 
@@ -43,7 +45,7 @@ def main(argv: Sequence[str]) -> int:
             if command.sweep is not None and command.sweep.workers is not None:
                 # This process only plans: an accelerator's memory is for its workers.
                 os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
-            with command.settled_workdir():
+            with _settled(command):
                 # Only now: it imports JAX, which takes longer than any answer above.
                 if command.mode == "export":
                     from routing_jax.export.run import run
@@ -58,6 +60,18 @@ def main(argv: Sequence[str]) -> int:
         except UserError as error:
             print(f"error: {error}", file=sys.stderr)
             return error.exit_status
+
+
+def _settled(command: cli.Command) -> AbstractContextManager[None]:
+    """The work directory of the command, and the other processes if there are any."""
+    processes = command.devices.processes
+    if processes is None:
+        return command.settled_workdir()
+    if processes.coordinator_address is not None:
+        call_roll(processes)
+    from routing_jax.training.joining import joined  # imports JAX
+
+    return joined(command)
 
 
 if __name__ == "__main__":

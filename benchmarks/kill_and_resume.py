@@ -23,6 +23,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+import jax
 import numpy as np
 import orbax.checkpoint as ocp
 from tensorboardX.proto.event_pb2 import Event, SessionLog
@@ -136,8 +137,10 @@ def _events(data: bytes) -> Iterator[Event]:
 def _state(folder: Path) -> dict[str, tuple[str, bytes]]:
     """The arrays of a checkpoint, by path."""
     with ocp.Checkpointer(ocp.PyTreeCheckpointHandler()) as checkpointer:
-        restore_args = ocp.checkpoint_utils.construct_restore_args(
-            checkpointer.metadata(folder).item_metadata.tree
+        # As NumPy arrays: the devices that saved them need not be here.
+        restore_args = jax.tree.map(
+            lambda _: ocp.RestoreArgs(restore_type=np.ndarray),
+            checkpointer.metadata(folder).item_metadata.tree,
         )
         tree = checkpointer.restore(folder, args=ocp.args.PyTreeRestore(restore_args=restore_args))
     arrays = {name: np.asarray(leaf) for name, leaf in _leaves(tree)}

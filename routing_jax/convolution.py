@@ -16,6 +16,8 @@ import jax
 import jax.numpy as jnp
 from flax.linen.dtypes import promote_dtype
 
+from routing_jax.mesh import sum_by_examples
+
 Method = Literal["auto", "slices", "native"]
 Padding = Literal["same", "valid"]
 
@@ -87,7 +89,8 @@ def _convolve_backward(around, residuals, gradient):
     rows, columns = kernel.shape[:2]
     turned = kernel[::-1, ::-1].swapaxes(2, 3)
     of_x = _convolve(gradient, turned, (rows - 1 - around[0], columns - 1 - around[1]))
-    return of_x, _of_kernel(x, gradient, (rows, columns), around)
+    of_kernel = partial(_of_kernel, sides=(rows, columns), around=around)
+    return of_x, sum_by_examples(of_kernel, x, gradient)
 
 
 _convolve.defvjp(_convolve_forward, _convolve_backward)

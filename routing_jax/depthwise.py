@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from routing_jax.convolution import Method
+from routing_jax.mesh import sum_by_examples
 
 
 def depthwise_conv(x: jax.Array, kernel: jax.Array, *, method: Method = "auto") -> jax.Array:
@@ -77,7 +78,7 @@ def _gradient_of_kernel(x: jax.Array, gradient: jax.Array, sides: tuple[int, int
         sums, _ = jax.lax.scan(add, start, (x, gradient))
         return jnp.stack([total.sum((0, 1)) for total in sums]).reshape(*sides, -1)
 
-    return summed(x, gradient)
+    return sum_by_examples(summed, x, gradient)
 
 
 def _shifted(x: jax.Array, rows: int, columns: int) -> list[jax.Array]:

@@ -100,6 +100,23 @@ def by_examples(
     )(common, examples)
 
 
+def sum_by_examples(function: Callable[..., jax.Array], *rows: jax.Array) -> jax.Array:
+    """A sum over rows [B, ...], which a loop takes one after the other: each device its own part.
+
+    Where rows cannot be split evenly all devices add up all of them.
+    """
+    devices = axis_size(DATA)
+    if devices == 1 or rows[0].shape[0] % devices:
+        return function(*rows)
+    return jax.shard_map(
+        lambda *own: jax.lax.psum(function(*own), DATA),
+        in_specs=P(DATA),
+        out_specs=P(),
+        axis_names={DATA},
+        check_vma=False,
+    )(*rows)
+
+
 def by_cells(function: Callable[[object, object], object], common: object, cells: object) -> object:
     """`function(common, cells)`, computed by each device for its part of the leading S axis.
 

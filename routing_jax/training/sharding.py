@@ -65,6 +65,11 @@ def require_even(config: ConfigDict, shape: DataShape, mesh: Mesh) -> None:
     devices = mesh.shape[BLOCK]
     if devices == 1:
         return
+    if config.model.block == "components":  # groups of alike ones, each with a K of its own
+        raise UserError(
+            f"--mesh={BLOCK}:{devices} and model.block = components clash: unlike blocks are not "
+            f"split; name a mesh without {BLOCK}."
+        )
     for bank in make_model(config, shape, block_noise=0.0).banks:
         if bank.num_blocks % devices:
             raise UserError(

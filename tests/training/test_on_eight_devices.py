@@ -13,6 +13,7 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
+from small_compositional import SMALL_COMPOSITIONAL
 
 from routing_jax.devices import Devices
 from routing_jax.errors import UserError
@@ -45,6 +46,23 @@ SYSTEMS = {
     "a_decision_per_task": {"router__decision_per": "task"},
     "dispatched": {"router__agent": "dispatched", "router__rule": "reinforce"},
 }
+
+ON_DATA_ALONE = {
+    "compositional": SMALL_COMPOSITIONAL,
+    "components": {
+        "data__share_images": False,
+        "model__encoder": "pointwise",
+        "model__block": "components",
+        "model__components": "conv3_twice identity max_pool",
+        "model__num_blocks": None,
+        "model__head": "own",
+    },
+    "convolutions": {"model__encoder": "conv4", "data__share_images": False},
+    "recurrent": {"model__bank": "shared", "model__depth": 4},
+    "hedge": {"router__rule": "hedge", "router__measured": 2},
+    "round_robin": {"training__round_robin": True, "data__share_images": False},
+}
+"""Systems whose examples alone are split here."""
 
 
 @pytest.mark.skipif(ON_EIGHT, reason="runs the others")
@@ -110,6 +128,16 @@ def test_examples_and_blocks_are_split_and_nothing_else_changes(tiny_config, dig
     copies = 3 if config.optimizer.name == "adam" else 2  # parameters, and moments of them
     # Two banks with a kernel and a bias each.
     assert len(split) == 4 * copies
+
+
+@on_eight
+@pytest.mark.slow
+@jax.numpy_dtype_promotion("standard")
+@pytest.mark.parametrize("system", ON_DATA_ALONE)
+def test_examples_are_split_and_nothing_else_changes(tiny_config, digits, system):
+    config = tiny_config(**ON_DATA_ALONE[system])
+    spread = Trained(make_run(config, digits, make_mesh({"data": 8})))
+    assert_same(spread, Trained(make_run(config, digits)))
 
 
 @on_eight

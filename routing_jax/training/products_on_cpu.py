@@ -43,12 +43,12 @@ def options_for(jaxpr: Jaxpr) -> dict[str, str]:
     if jax.default_backend() != "cpu":
         return {}
     arithmetic = {True: 0, False: 0}
-    for number, size, times in _products(jaxpr):
+    for number, size, times in products(jaxpr):
         arithmetic[number > 1 and size >= _SHARED] += number * size * times
     return EIGEN if arithmetic[True] > arithmetic[False] else {}
 
 
-def _products(jaxpr: Jaxpr) -> Iterator[tuple[int, int, int]]:
+def products(jaxpr: Jaxpr) -> Iterator[tuple[int, int, int]]:
     """Of each product and convolution: how many it is, the multiply-adds of one, how often it runs.
 
     What stands in a loop of unknown length counts once.
@@ -65,5 +65,5 @@ def _products(jaxpr: Jaxpr) -> Iterator[tuple[int, int, int]]:
             outputs = equation.outvars[0].aval.size // number
             yield number, outputs * math.prod(left[axis] for axis in contracted), 1
         for inner in jaxprs_in_params(equation.params):
-            for number, size, times in _products(getattr(inner, "jaxpr", inner)):
+            for number, size, times in products(getattr(inner, "jaxpr", inner)):
                 yield number, size, times * equation.params.get("length", 1)

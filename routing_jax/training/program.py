@@ -146,24 +146,9 @@ class Program:
 
         How a run is cut into segments changes neither its parameters nor its curves.
         """
-        model = self.model(hyper)
-        optimizer = self._optimizer(model, hyper)
-
-        def one_step(_: jax.Array, before: TrainState) -> TrainState:
-            return train_step(
-                self.config,
-                model,
-                optimizer,
-                self.objective,
-                hyper,
-                before,
-                train,
-                total_steps=self.total_steps,
-            )
-
-        state = jax.lax.fori_loop(0, steps, one_step, state)
+        state = jax.lax.fori_loop(0, steps, lambda _, s: self.step(s, hyper, train), state)
         evaluation = self._evaluate_if(evaluate_now, state, hyper, test)
-        report = self._report(state, model, evaluation)
+        report = self._report(state, self.model(hyper), evaluation)
         snapshots = take_snapshot(
             state.snapshots, evaluation.routing, step=state.step, total_steps=self.total_steps
         )
@@ -175,6 +160,20 @@ class Program:
         if self.chooses:
             state = state._replace(best=self._best(state, evaluation, evaluate_now))
         return state._replace(tally=tally, snapshots=snapshots), report
+
+    def step(self, state: TrainState, hyper: Hyperparams, train: MultiTaskData) -> TrainState:
+        """Takes one step."""
+        model = self.model(hyper)
+        return train_step(
+            self.config,
+            model,
+            self._optimizer(model, hyper),
+            self.objective,
+            hyper,
+            state,
+            train,
+            total_steps=self.total_steps,
+        )
 
     def evaluate(self, state: TrainState, hyper: Hyperparams, test: MultiTaskData) -> Evaluation:
         """Evaluates the model of `state` on `test`."""

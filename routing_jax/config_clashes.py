@@ -257,6 +257,11 @@ _UNUSED = (
         )
     ),
     Clash(
+        ("model.name", "router.skip_below"),
+        lambda model, below: model != "gumbel_matrix" and below > 0,
+        "only gumbel_matrix switches blocks off; leave router.skip_below at 0",
+    ),
+    Clash(
         ("model.name", "router.merge"),
         lambda model, merge: model != "gumbel_matrix" and merge != "mean",
         "only gumbel_matrix merges blocks; leave router.merge at 'mean'",

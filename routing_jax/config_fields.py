@@ -286,6 +286,11 @@ FIELDS: dict[str, Field] = {
     "router.start_probability": Field(
         0.5, rules.UNIT_INSIDE, "that a block is on for a task, at the start"
     ),
+    "router.skip_below": Field(
+        0.0,
+        rules.BELOW_HALF,
+        "in training, blocks that are on with less than this probability are not computed",
+    ),
     "router.merge": Field(
         "mean", one_of(MERGES), "what becomes of the outputs of blocks that are on"
     ),

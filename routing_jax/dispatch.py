@@ -314,7 +314,14 @@ def mix_outputs(apply_block: Blocks, bank: Bank, x: jax.Array, weights: jax.Arra
     return mesh.by_examples(of_examples, (bank, weights), x)
 
 
-def mix_active(apply_block: Blocks, bank: Bank, x: jax.Array, weights: jax.Array) -> jax.Array:
+def mix_active(
+    apply_block: Blocks,
+    bank: Bank,
+    x: jax.Array,
+    weights: jax.Array,
+    *,
+    computed: jax.Array | None = None,
+) -> jax.Array:
     """`mix_outputs` that runs only the blocks whose weight for a task is not zero.
 
     Tasks and blocks take turns, so this pays where many weights are zero and tasks have many
@@ -325,29 +332,36 @@ def mix_active(apply_block: Blocks, bank: Bank, x: jax.Array, weights: jax.Array
       bank: stacked parameters, each leaf [K, ...], or those of each group.
       x: [T, n, ...].
       weights: float32 [T, K].
+      computed: bool [T, K], the blocks to run, others having weight zero; by default those of
+        weight not zero, which leaves a weight of zero without a gradient.
 
     Returns:
       [T, n, ...].
     """
+    computed = weights != 0 if computed is None else computed
 
-    def of_examples(common: tuple[Bank, jax.Array], x: jax.Array) -> jax.Array:
-        bank, weights = common
+    def of_examples(common: tuple[Bank, jax.Array, jax.Array], x: jax.Array) -> jax.Array:
+        bank, *of_tasks = common
         groups = block_groups.groups_of(apply_block, bank)
-        return jax.lax.map(lambda task: _mix_task(groups, *task), (x, weights))
+        return jax.lax.map(lambda task: _mix_task(groups, *task), (x, *of_tasks))
 
-    return mesh.by_examples(of_examples, (bank, weights), x)
+    return mesh.by_examples(of_examples, (bank, weights, computed), x)
 
 
 def _mix_task(
-    groups: Sequence[tuple[Group, Params]], rows: jax.Array, weights: jax.Array
+    groups: Sequence[tuple[Group, Params]],
+    rows: jax.Array,
+    weights: jax.Array,
+    computed: jax.Array,
 ) -> jax.Array:
-    """`mix_active` of one task: rows [n, ...], weights [K]."""
+    """`mix_active` of one task: rows [n, ...], weights and computed [K]."""
     first = np.cumsum([0, *(group.size for group, _ in groups)])
     one = jax.eval_shape(lambda x: _first_block(groups, x), rows)
     total = jnp.zeros(one.shape, one.dtype)
     for (group, params), start in zip(groups, first, strict=False):
-        own = weights[start : start + group.size]
-        total = _add_active(total, group.apply_block, params, rows, own)
+        own = slice(start, start + group.size)
+        blocks = (weights[own], computed[own], params)
+        total = _add_active(total, group.apply_block, blocks, rows)
     return total
 
 
@@ -358,28 +372,30 @@ def _first_block(groups: Sequence[tuple[Group, Params]], x: jax.Array) -> jax.Ar
 
 
 def _add_active(
-    total: jax.Array, apply_block: ApplyBlock, bank: Params, x: jax.Array, weights: jax.Array
+    total: jax.Array,
+    apply_block: ApplyBlock,
+    blocks: tuple[jax.Array, jax.Array, Params],
+    x: jax.Array,
 ) -> jax.Array:
-    """Adds the blocks of a group whose weight is not zero, one after the other.
+    """Adds the blocks of a group that are to run, one after the other.
 
     Args:
       total: to add to, of the shape of a block's output.
       apply_block: the function of one block.
-      bank: stacked parameters of the group.
+      blocks: weights, whether to run, and stacked parameters, each with the group's K first.
       x: [m, ...].
-      weights: float32 [K of the group].
     """
 
-    def add(total: jax.Array, block: tuple[jax.Array, Params]) -> tuple[jax.Array, None]:
-        weight, params = block
+    def add(total: jax.Array, block: tuple[jax.Array, jax.Array, Params]) -> tuple[jax.Array, None]:
+        weight, runs, params = block
         added = jax.lax.cond(
-            weight != 0,
+            runs,
             lambda: total + weight.astype(total.dtype) * apply_block(params, x),
             lambda: total,
         )
         return added, None
 
-    return jax.lax.scan(add, total, (weights, bank))[0]
+    return jax.lax.scan(add, total, blocks)[0]
 
 
 def mix_parameters(

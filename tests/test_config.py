@@ -600,6 +600,11 @@ COMPONENTS = {
             "gumbel_matrix switches blocks on and off; set router.count_weight to 0",
         ),
         (
+            {"router__skip_below": 0.1},
+            "model.name = 'routing_network' and router.skip_below = 0.1 clash: only gumbel_matrix "
+            "switches blocks off; leave router.skip_below at 0",
+        ),
+        (
             {"router__merge": "sum"},
             "model.name = 'routing_network' and router.merge = 'sum' clash: only gumbel_matrix "
             "merges blocks; leave router.merge at 'mean'",

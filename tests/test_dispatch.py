@@ -461,6 +461,27 @@ def test_blocks_that_are_off_are_not_computed():
     np.testing.assert_allclose(out[:, 0, 0], [1.0, 4.0])
 
 
+def test_computed_blocks_of_weight_zero_have_a_gradient_and_others_none():
+    bank = {"w": jnp.array([[1.0], [2.0], [3.0]])}
+    computed = jnp.array([[True, True, False]])
+
+    def total(weights, bank):
+        out = mix_active(
+            lambda params, x: x * params["w"][None],
+            bank,
+            jnp.ones((1, 4, 1)),
+            weights,
+            computed=computed,
+        )
+        return out.sum()
+
+    of_weights, of_bank = jax.grad(total, (0, 1))(jnp.array([[1.0, 0.0, 0.0]]), bank)
+    # Four rows of the block's output, 1, 2 and 3; the third one is not run.
+    np.testing.assert_allclose(of_weights, [[4.0, 8.0, 0.0]])
+    # The gradient of a block is its weight times four rows of 1.
+    np.testing.assert_allclose(of_bank["w"], [[4.0], [0.0], [0.0]])
+
+
 @hypothesis.settings(max_examples=4)
 @hypothesis.given(st.integers(1, 4), st.integers(1, 4), st.integers(1, 3), st.integers(0, 99))
 def test_mixed_parameters_equal_a_loop_over_tasks(tasks, blocks, inputs, seed):

@@ -161,7 +161,9 @@ def _gumbel_matrix(parts: _Parts) -> GumbelMatrixNetwork:
         router = FixedAllocation(
             tuple(tuple(tuple(int(k == b) for k in range(blocks)) for b in r) for r in routes)
         )
-    return GumbelMatrixNetwork(*_common(parts, [blocks] * depth), router, router_config.merge)
+    return GumbelMatrixNetwork(
+        *_common(parts, [blocks] * depth), router, router_config.merge, router_config.skip_below
+    )
 
 
 def _cross_stitch(parts: _Parts) -> CrossStitchNetwork:

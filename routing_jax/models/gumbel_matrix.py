@@ -3,6 +3,7 @@
 from typing import ClassVar
 
 import jax
+import jax.numpy as jnp
 
 from routing_jax import dispatch
 from routing_jax.models.network import MultiTaskNetwork, Routed, of_tasks
@@ -15,18 +16,22 @@ class GumbelMatrixNetwork(MultiTaskNetwork):
     """Any subset of blocks serves a task at each depth; see `routers.allocation`.
 
     A training pass samples one subset for each task and depth and computes all blocks, as the
-    gradient of the switches needs their outputs. Without exploration the more probable state of
-    each switch counts, and blocks that are off for a task are not computed for it.
+    gradient of the switches needs their outputs; with `skip_below` it leaves out those that are
+    hardly ever on. Without exploration the more probable state of each switch counts, and blocks
+    that are off for a task are not computed for it.
 
     Attributes:
       encoder, banks, bank_of_depth, head, dropout, norms: see `MultiTaskNetwork`.
       router: the switches.
       merge: "mean" of the blocks that are on, zero where none is, or their "sum", as the authors'
         baseline of a shared bottom has it.
+      skip_below: in training, blocks that are on with less than this probability are off and not
+        computed, so that the loss no longer moves their switches; penalties do. 0 for none.
     """
 
     router: Allocation | FixedAllocation
     merge: str = "mean"
+    skip_below: float = 0.0
 
     switches_blocks: ClassVar[bool] = True
 
@@ -43,16 +48,20 @@ class GumbelMatrixNetwork(MultiTaskNetwork):
     ) -> Routed:
         """Runs representations [T, n, ...]; `probabilities` are those of the switches."""
         training = exploration is not None
+        probabilities = of_tasks(self.router.probabilities(), tasks)
         if training:
             switches = self.router.sample(self.make_rng("router"), exploration.temperature)
         else:
             switches = self.router.best()
-        switches = of_tasks(switches, tasks)
+        switches, computed = of_tasks(switches, tasks), None
+        if training and self.skip_below:
+            computed = probabilities >= self.skip_below
+            switches = jnp.where(computed, switches, 0)
         weights = mean_weights(switches) if self.merge == "mean" else switches
-        mix = dispatch.mix_outputs if training else dispatch.mix_active
+        everything = training and not self.skip_below
+        mix = dispatch.mix_outputs if everything else dispatch.mix_active
         banks = [self.banks[index] for index in self.bank_of_depth]
-        x = mix_through(banks, x, weights, mix=mix, finish=self.norms)
-        probabilities = of_tasks(self.router.probabilities(), tasks)
+        x = mix_through(banks, x, weights, mix=mix, finish=self.norms, computed=computed)
         return Routed(
             self.answer(x, training=training, tasks=tasks),
             None,

@@ -163,6 +163,7 @@ def mix_through(
     *,
     mix: Mix,
     finish: Sequence[Finish] = (),
+    computed: jax.Array | None = None,
 ) -> jax.Array:
     """Sends x [T, n, ...] through mixtures of blocks.
 
@@ -172,9 +173,11 @@ def mix_through(
       weights: float32 [T, D, K].
       mix: what mixes one layer.
       finish: what stands behind each layer, if anything does.
+      computed: bool [T, D, K], for `dispatch.mix_active`.
     """
     for depth, bank in enumerate(banks):
-        x = mix(bank.apply_block, bank(x[0]), x, weights[:, depth])
+        own = {} if computed is None else {"computed": computed[:, depth]}
+        x = mix(bank.apply_block, bank(x[0]), x, weights[:, depth], **own)
         if finish:
             x = dispatch.on_rows(finish[depth], x)
     return x

@@ -71,6 +71,23 @@ def test_a_budget_switches_blocks_off(tiny_config, digits):
     assert float(free.evaluation.routing.mean()) > 0.4
 
 
+def test_blocks_that_are_hardly_ever_on_are_left_out(tiny_config, digits):
+    # No switch has come near a probability of 0.01 after so few steps: nothing is left out.
+    _, everything, _ = trained(tiny_config(**GUMBEL), digits, 4)
+    _, state, _ = trained(tiny_config(**GUMBEL, router__skip_below=0.01), digits, 4)
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-4),
+        state.params,
+        everything.params,
+    )
+    # All switches start below the bound: no block learns, and no switch without a penalty.
+    none = {"router__start_probability": 0.3, "router__skip_below": 0.4}
+    start, state, _ = trained(tiny_config(**GUMBEL | none), digits, 4)
+    moved = jax.tree.map(lambda a, b: bool((a != b).any()), start.params, state.params)
+    assert not any(jax.tree.leaves([moved["banks_0"], moved["banks_1"], moved["router"]]))
+    assert any(jax.tree.leaves(moved["head"]))
+
+
 @pytest.mark.parametrize("routes", ["own", "all"])
 def test_given_switches_stay_as_they_are(tiny_config, digits, routes):
     blocks = 4 if routes == "all" else None

@@ -124,6 +124,7 @@ def test_the_defaults_are_those_of_the_paper_and_the_issue():
             "probability_floor": 0.0,
             "entropy_weight": 0.0,
             "start_probability": 0.5,
+            "skip_below": 0.0,
             "merge": "mean",
             "budget": 1.0,
             "budget_weight": 0.0,

@@ -12,7 +12,9 @@ EXPERIMENTS = Path(__file__).parents[1] / "experiments"
 ARGUMENTS = {
     "mnist_mtl": ("digits", "digits,baseline=cross_stitch"),
     "min_mtl": ("baseline=wide_trunk", "augment,baseline=joint_classifier"),
-    "cifar_ablations": tuple(f"over={name}" for name in ("agents", "rules", "pass", "blocks", "dtype")),
+    "cifar_ablations": tuple(
+        f"over={name}" for name in ("agents", "rules", "pass", "blocks", "dtype")
+    ),
     "cifar_mtl": (
         "route=conv",
         "baseline=task_specific_all_fc",

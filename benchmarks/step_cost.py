@@ -12,6 +12,9 @@ Policies are uniform; two rows of the full grid have policies that are certain i
 slots as unequal as they can be. The full grid has five rounds, for about eight minutes on two idle
 cores.
 
+All blocks are computed with the library for products and sums that is faster for them; the others
+with the one that training would take.
+
 `--strategies` measures one side for each strategy of dispatch named, at every setting; without it
 there are `auto` and, up to 20 blocks, all blocks (`dense`).
 """
@@ -30,6 +33,7 @@ from benchmarks.timing import Run, interleaved, report
 from routing_jax.config import base_config
 from routing_jax.config_fields import DISPATCH_STRATEGIES
 from routing_jax.models.factory import DataShape
+from routing_jax.training.products_on_cpu import ALL_EIGEN
 
 CLASSES, DEPTH = 5, 3
 DENSE = "dense one path"
@@ -82,8 +86,13 @@ def routed(setting: Setting, strategy: str) -> Run:
     config.model.num_blocks, config.dispatch.strategy = setting.num_blocks, strategy
     config.router.decision_per = setting.decision_per
     config.optimizer.momentum, config.optimizer.schedule = 0.0, "constant"
-    n = setting.examples // setting.tasks
-    return training_steps(config, setting.shape, examples=n, table=table_of(setting))
+    return training_steps(
+        config,
+        setting.shape,
+        examples=setting.examples // setting.tasks,
+        table=table_of(setting),
+        libraries=(None, ALL_EIGEN) if strategy == "dense" else (None,),
+    )
 
 
 def table_of(setting: Setting) -> jax.Array | None:

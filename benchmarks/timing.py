@@ -87,6 +87,15 @@ def spread(values: Sequence[float]) -> dict[str, float]:
     return {name: float(f"{value:.4g}") for name, value in rounded.items()}
 
 
+def fastest(runs: Sequence[Run]) -> Run:
+    """The run that takes the least time for three steps, after one that warms up."""
+    if len(runs) == 1:
+        return runs[0]
+    for run in runs:
+        _seconds(run, 1)
+    return min(runs, key=lambda run: _seconds(run, 3))
+
+
 def _steps_of_a_round(run: Run) -> int:
     _seconds(run, 1)
     return max(1, round(_ROUND_SECONDS / max(_seconds(run, 3) / 3, 1e-6)))

@@ -20,18 +20,28 @@ EIGEN = {"xla_cpu_experimental_ynn_fusion_type": "LIBRARY_FUSION_TYPE_REDUCE"}
 """Compiler options that leave all products to Eigen: the other library keeps sums over axes alone,
 which it is some times faster at than the compiler itself."""
 
+ALL_EIGEN = {"xla_cpu_experimental_ynn_fusion_type": ""}
+"""Sums too, which is some times faster where they are over the K axis of many rows."""
+
 _UNKNOWN = ("No such compile option", "is not a valid enum value")
 """What jaxlib says then."""
 
 
-def compile_traced(traced: jax.stages.Traced) -> jax.stages.Compiled:
+def compile_traced(
+    traced: jax.stages.Traced, options: dict[str, str] | None = None
+) -> jax.stages.Compiled:
     """Compiles what `jax.jit(...).trace(...)` gave, with the better library for its products.
+
+    Args:
+      traced: what to compile.
+      options: of the compiler; None for those that `options_for` the program gives.
 
     A jaxlib that does not know the option, or its value, compiles as ever.
     """
     lowered = traced.lower()
     try:
-        return lowered.compile(compiler_options=options_for(traced.jaxpr.jaxpr))
+        options = options_for(traced.jaxpr.jaxpr) if options is None else options
+        return lowered.compile(compiler_options=options)
     except jax.errors.JaxRuntimeError as error:
         if not any(reason in str(error) for reason in _UNKNOWN):
             raise

@@ -9,12 +9,16 @@ as easy as 1, 2, 3", SC 2011, section 4.1.
 """
 
 import math
+from typing import TypeVar
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 _ROTATIONS = ((13, 15, 26, 6), (17, 29, 16, 24))
 _PARITY = 0x1BD11BDA
+
+Words = TypeVar("Words", jax.Array, np.ndarray)
 
 
 def uniform(key: jax.Array, shape: tuple[int, ...]) -> jax.Array:
@@ -23,30 +27,29 @@ def uniform(key: jax.Array, shape: tuple[int, ...]) -> jax.Array:
     Keys of another generator than JAX's default one, and counters of more than 32 bits, are left to
     `jax.random`.
     """
-    if not _is_threefry(key) or math.prod(shape) >= 2**32:
+    if not is_standard(key) or math.prod(shape) >= 2**32:
         return jax.random.uniform(key, shape)
     first, second = jax.random.key_data(key)
     numbers = jnp.arange(math.prod(shape), dtype=jnp.uint32).reshape(shape)
-    left, right = _threefry(first, second, jnp.zeros_like(numbers), numbers)
+    left, right = threefry(first, second, jnp.zeros_like(numbers), numbers)
     # The bits of a float in [1, 2): sign and exponent of 1, and 23 random bits.
     return jax.lax.bitcast_convert_type((left ^ right) >> 9 | 0x3F800000, jnp.float32) - 1.0
 
 
-def _is_threefry(key: jax.Array) -> bool:
+def is_standard(key: jax.Array) -> bool:
+    """Whether `jax.random` makes of this key what is computed here."""
     standard = jax.config.jax_threefry_partitionable
     return standard and str(jax.random.key_impl(key)) == "threefry2x32"
 
 
-def _threefry(
-    first: jax.Array, second: jax.Array, left: jax.Array, right: jax.Array
-) -> tuple[jax.Array, jax.Array]:
+def threefry(first: Words, second: Words, left: Words, right: Words) -> tuple[Words, Words]:
     """The block function: a key of two words, and counters of two words; all uint32."""
-    keys = (first, second, first ^ second ^ jnp.uint32(_PARITY))
+    keys = (first, second, first ^ second ^ np.uint32(_PARITY))
     left, right = left + keys[0], right + keys[1]
     for turn in range(5):
         for rotation in _ROTATIONS[turn % 2]:
             left = left + right
             right = left ^ (right << rotation | right >> (32 - rotation))
         left = left + keys[(turn + 1) % 3]
-        right = right + keys[(turn + 2) % 3] + jnp.uint32(turn + 1)
+        right = right + keys[(turn + 2) % 3] + np.uint32(turn + 1)
     return left, right

@@ -30,14 +30,29 @@ Params = dict[str, object]
 """A tree of parameter arrays, as Flax Linen returns it."""
 
 
+class ReadAhead(NamedTuple):
+    """The images that some successive steps draw, for sets that fit into no memory."""
+
+    images: jax.Array
+    """uint8 [steps, T, n, height, width, channels]; [steps, 1, n, ...] where a batch has only one
+    row of images."""
+    first: jax.Array
+    """int32 scalar, the number of the first of these steps."""
+
+    def of(self, step: jax.Array) -> jax.Array:
+        """The images of a step, [T, n, ...]."""
+        return jax.lax.dynamic_index_in_dim(self.images, step - self.first, keepdims=False)
+
+
 class MultiTaskData(NamedTuple):
     """One split of a multi-task data set; images are stored once, however many tasks use them.
 
     Rows of tasks with fewer than N examples are padded with zeros behind `sizes[t]`.
     """
 
-    images: jax.Array
-    """uint8 [M, height, width, channels], or float32 [M, F] where inputs are vectors."""
+    images: jax.Array | ReadAhead
+    """uint8 [M, height, width, channels], or float32 [M, F] where inputs are vectors. Of a set that
+    is streamed `data.stored_images.StoredImages` on the host, and what was read on the device."""
     index: jax.Array
     """int32 [T, N], rows of `images`."""
     labels: jax.Array

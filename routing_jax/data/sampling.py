@@ -10,9 +10,9 @@ import jax
 import jax.numpy as jnp
 
 from routing_jax.data.labels import is_labelled
-from routing_jax.types import Batch, MultiTaskData
+from routing_jax.types import Batch, MultiTaskData, ReadAhead
 
-_ROUNDS = 6
+ROUNDS = 6
 """Feistel rounds; four suffice in theory for a random-looking permutation, two are for safety."""
 
 
@@ -24,6 +24,7 @@ def draw_batch(
     examples: int,
     shared: bool,
     tasks: jax.Array | None = None,
+    turn: jax.Array | None = None,
 ) -> Batch:
     """Draws the batch of `step`: the next `examples` of each task.
 
@@ -38,6 +39,8 @@ def draw_batch(
       shared: all tasks take the same images; their rows of `data.index` must be equal.
       tasks: int32 [R], the tasks to draw of, not shared; None for all T. What a task draws depends
         on its number alone.
+      turn: int32 scalar, the step of the run, by which images that were read ahead are found; None
+        where it is `step`.
 
     Returns:
       A batch with images [T, n, ...], or [1, n, ...] if `shared`; weights tell which examples have
@@ -50,12 +53,15 @@ def draw_batch(
         data, rows, numbers = _of_tasks(data, tasks), len(tasks), tasks
     keys = jax.vmap(jax.random.fold_in, (None, 0))(key, numbers)
     drawn = jax.vmap(_stream, (0, 0, None))(keys, data.sizes[:rows], positions)
-    image_rows = jnp.take_along_axis(data.index[:rows], drawn, axis=1)
+    if isinstance(data.images, ReadAhead):
+        images = data.images.of(step if turn is None else turn)
+    else:
+        images = data.images[jnp.take_along_axis(data.index[:rows], drawn, axis=1)]
     drawn = jnp.broadcast_to(drawn, (data.index.shape[0], examples))
     labels = jnp.take_along_axis(data.labels, drawn, axis=1)
     labelled = is_labelled(labels)
     return Batch(
-        data.images[image_rows],
+        images,
         jnp.where(labelled, labels, jnp.zeros_like(labels)),
         labelled.astype(jnp.float32),
         data.classes,
@@ -91,7 +97,7 @@ def _stream(key: jax.Array, size: jax.Array, positions: jax.Array) -> jax.Array:
     """Examples at `positions` of an endless stream of permutations of `size` examples."""
     epochs = positions // size
     keys = jax.vmap(jax.random.fold_in, (None, 0))(key, epochs)
-    seeds = jax.vmap(lambda epoch_key: jax.random.bits(epoch_key, (_ROUNDS,), jnp.uint32))(keys)
+    seeds = jax.vmap(lambda epoch_key: jax.random.bits(epoch_key, (ROUNDS,), jnp.uint32))(keys)
     return jax.vmap(permuted, (0, None, 0))(positions % size, size, seeds)
 
 

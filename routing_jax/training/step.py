@@ -120,7 +120,9 @@ def _lesson(
         tasks, draw = task_in_turn(step, num_tasks=num_tasks, key=keys.data)
         updates_a_step = 1
     exploration = _explore(config.router, hyper, step, progress, updates_a_step)
-    batch = _draw(config, train, draw, tasks, data_key=keys.data, augment_key=augment_key)
+    batch = _draw(
+        config, train, draw, tasks, turn=step, data_key=keys.data, augment_key=augment_key
+    )
     learns, judges = _shares(config.router, batch.weights)
     return _Lesson(batch, learns, judges, tasks, exploration, progress, router_key, rule_key)
 
@@ -169,12 +171,13 @@ def _draw(
     step: jax.Array,
     tasks: jax.Array | None,
     *,
+    turn: jax.Array,
     data_key: jax.Array,
     augment_key: jax.Array,
 ) -> Batch:
     """The batch of a step, its images changed at random if the configuration asks for it.
 
-    Where `tasks` are named, steps are counted as rounds of all.
+    Where `tasks` are named, steps are counted as rounds of all; `turn` is the step of the run.
     """
     batch = draw_batch(
         train,
@@ -183,6 +186,7 @@ def _draw(
         examples=config.training.examples_per_task,
         shared=config.data.share_images,
         tasks=tasks,
+        turn=turn,
     )
     images, labels, weights = split_examples((batch.images, batch.labels, batch.weights))
     images = augment(images, augment_key, kind=config.data.augment)

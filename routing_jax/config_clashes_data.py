@@ -5,10 +5,29 @@ from routing_jax.config_rules import Clash
 DISJOINT_TASKS = ("superclass", "alphabet", "random_groups")
 """Ways to cut a set so that each image belongs to one task."""
 
+STREAMED = ("mnist", "fashion_mnist", "usps", "cifar100", "class_folders")
+"""Sets whose images can be read one by one from where they are stored."""
+_WITH_SUPERCLASSES = ("cifar100", "digit_domains", "class_folders")
+
 DATA = (
     Clash(
+        ("data.input", "data.name"),
+        lambda kind, name: kind == "stream" and name not in STREAMED,
+        f"only {', '.join(STREAMED)} are streamed; set data.input to auto",
+    ),
+    Clash(
+        ("data.input", "data.tasks"),
+        lambda kind, tasks: kind == "stream" and tasks == "rotated_copies",
+        "turned images have to be made first; set data.input to auto",
+    ),
+    Clash(
+        ("data.dir", "data.name"),
+        lambda folder, name: not folder and name == "class_folders",
+        "the folders have to be named; set data.dir to the folder that holds train and val",
+    ),
+    Clash(
         ("data.tasks", "data.name"),
-        lambda tasks, name: tasks == "superclass" and name not in ("cifar100", "digit_domains"),
+        lambda tasks, name: tasks == "superclass" and name not in _WITH_SUPERCLASSES,
         "only cifar100 has superclasses; set data.name to cifar100 or data.tasks to one_vs_rest",
     ),
     Clash(

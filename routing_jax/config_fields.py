@@ -41,8 +41,9 @@ class RuleTraits(NamedTuple):
 
 DATA_SETS = (
     *("mnist", "fashion_mnist", "usps", "cifar100", "omniglot", "mini_imagenet"),
-    *("clusters", "digits", "digit_domains", "synthetic", "own"),
+    *("clusters", "digits", "digit_domains", "synthetic", "class_folders", "own"),
 )
+DATA_INPUTS = ("auto", "memory", "stream")
 DATA_TASKS = (
     *("one_vs_rest", "all_classes", "superclass", "alphabet", "random_groups"),
     *("related_pairs", "rotated_copies", "clusters", "own"),
@@ -136,7 +137,7 @@ FIELDS: dict[str, Field] = {
         one_of(DATA_SETS),
         "data set; clusters are cifar100, mnist and fashion_mnist together, digits is embedded in "
         "scikit-learn, digit_domains joins digits of four sources, synthetic is made up for "
-        "regression, own is given from Python",
+        "regression, class_folders are folders of images in data.dir, own is given from Python",
     ),
     "data.tasks": Field("one_vs_rest", one_of(DATA_TASKS), "how the data are cut into tasks"),
     "data.num_tasks": Field(
@@ -145,6 +146,12 @@ FIELDS: dict[str, Field] = {
     "data.first_task": Field(0, rules.SIDE, "number of the first task that is taken"),
     "data.dir": Field(
         "", rules.ANY_TEXT, "prepared TFDS sets; '' = $ROUTING_JAX_DATA_DIR, then TFDS's default"
+    ),
+    "data.input": Field(
+        "auto",
+        one_of(DATA_INPUTS),
+        "whether images are held in memory or read while training goes on; auto = the latter "
+        "where they take more than half of the memory there is",
     ),
     "data.fallback": Field(
         "digits", one_of(DATA_FALLBACKS), "what replaces a missing set; none = an error"
@@ -170,7 +177,7 @@ FIELDS: dict[str, Field] = {
         "training examples of each class of a task that keep their label",
     ),
     "data.image_size": Field(
-        0, rules.SIDE, "side in pixels that images are scaled down to; 0 = as stored"
+        0, rules.SIDE, "side in pixels that images are scaled to; 0 = as stored"
     ),
     "data.augment": Field("none", one_of(AUGMENTATIONS), "random changes to training images"),
     "data.share_images": Field(

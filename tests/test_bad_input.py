@@ -38,6 +38,7 @@ WRONG_VALUES = [
     ("data.num_pairs", 101, "an integer in [1, 100] (default 4)"),
     ("data.relatedness", 1.1, "a number in [0, 1] (default 0.5)"),
     ("data.fallback", "", "one of: digits, none (default 'digits')"),
+    ("data.input", "disk", "one of: auto, memory, stream (default 'auto')"),
     ("data.validation_fraction", 1.0, "a number in [0, 1) (default 0.0)"),
     ("data.validation_use", "best", "one of: tuning, best_step (default 'tuning')"),
     ("optimizer.l2", -1.0, "a number >= 0 (default 0.0)"),

@@ -65,6 +65,7 @@ def test_the_defaults_are_those_of_the_paper_and_the_issue():
             "name": "mnist",
             "tasks": "one_vs_rest",
             "dir": "",
+            "input": "auto",
             "fallback": "digits",
             "cache_dir": "",
             "num_tasks": None,
@@ -217,6 +218,21 @@ COMPONENTS = {
             {"data__name": "cifar100", "data__tasks": "superclass", "data__share_images": True},
             "data.share_images = True and data.tasks = 'superclass' clash: these tasks have no "
             "images in common; set data.share_images to false",
+        ),
+        (
+            {"data__name": "digits", "data__input": "stream"},
+            "data.input = 'stream' and data.name = 'digits' clash: only mnist, fashion_mnist, "
+            "usps, cifar100, class_folders are streamed; set data.input to auto",
+        ),
+        (
+            {"data__tasks": "rotated_copies", "data__input": "stream"},
+            "data.input = 'stream' and data.tasks = 'rotated_copies' clash: turned images have to "
+            "be made first; set data.input to auto",
+        ),
+        (
+            {"data__name": "class_folders"},
+            "data.dir = '' and data.name = 'class_folders' clash: the folders have to be named; "
+            "set data.dir to the folder that holds train and val",
         ),
         (
             {"data__tasks": "alphabet"},

@@ -1,14 +1,26 @@
 """From the `data` part of a configuration to the task set that training uses."""
 
 import difflib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 from ml_collections import ConfigDict
 
-from routing_jax.data import clusters, domains, labels, progress, search, sources, synthetic, tasks
+from routing_jax.data import (
+    class_folders,
+    clusters,
+    domains,
+    labels,
+    placement,
+    progress,
+    records,
+    search,
+    sources,
+    synthetic,
+    tasks,
+)
 from routing_jax.data.labelled_images import LabelledImages
 from routing_jax.data.sources import Say
 from routing_jax.data.tasks import TaskArrays
@@ -62,18 +74,22 @@ class TaskSet:
         return self.train.images.shape[1:]
 
 
-def load(data_config: ConfigDict, *, say: Say) -> TaskSet:
+def load(data_config: ConfigDict, *, say: Say, room: int | None = None) -> TaskSet:
     """Loads the data set that `data_config` (the `data` part of a configuration) names.
+
+    Images that are streamed (`placement.streams`) stay where they are: `StoredImages` stand for the
+    arrays of the task set.
 
     Args:
       data_config: a validated ConfigDict.
       say: receives what a person should read: progress of decoding, the notice of a fallback.
+      room: bytes of memory available; None takes all into memory but what is to be streamed.
 
     Raises:
       UserError: the set is nowhere and no fallback is allowed, it is damaged, it has fewer tasks
-        than are asked for, or a task is left without an example.
+        than are asked for, a task is left without an example, or the set is too large for memory.
     """
-    splits, fallback = _splits(data_config, say)
+    splits, fallback = _splits(data_config, say, room)
     if data_config.tasks in tasks.IMAGES:
         more = tasks.IMAGES[data_config.tasks]
         splits = {split: more(images) for split, images in splits.items()}
@@ -131,7 +147,9 @@ def hold_out(images: LabelledImages, fraction: float) -> tuple[LabelledImages, L
     return images.subset(np.flatnonzero(~held)), images.subset(np.flatnonzero(held))
 
 
-def _splits(data_config: ConfigDict, say: Say) -> tuple[dict[str, LabelledImages], bool]:
+def _splits(
+    data_config: ConfigDict, say: Say, room: int | None
+) -> tuple[dict[str, LabelledImages], bool]:
     """Both splits, and whether they are the embedded fallback."""
     name = data_config.name
     if name == "own":
@@ -151,13 +169,15 @@ def _splits(data_config: ConfigDict, say: Say) -> tuple[dict[str, LabelledImages
         return domains.digit_domains(read, side=data_config.image_size), False
     if name == "clusters":
         return _clusters(data_config, say), False
+    if name == "class_folders":
+        return _class_folders(data_config, say, room), False
     why = ""
     folder = search.find_prepared(name, data_config.dir)
     if folder is None and _may_fall_back(data_config):
         why = _from_network(data_config, say)
         folder = search.find_prepared(name, data_config.dir)
     if folder is not None:
-        return _read(name, folder, data_config, say), False
+        return _read_or_open(folder, data_config, say, room), False
     advice = _advice(name, data_config.dir, why)
     if not _may_fall_back(data_config):
         raise UserError(advice)
@@ -172,6 +192,42 @@ def _read(name: str, folder: Path, data_config: ConfigDict, say: Say) -> dict[st
     """Both splits of a prepared set."""
     cache_dir, side = data_config.cache_dir, data_config.image_size
     return sources.read_prepared(name, folder, cache_dir=cache_dir, say=say, image_size=side)
+
+
+def _read_or_open(
+    folder: Path, data_config: ConfigDict, say: Say, room: int | None
+) -> dict[str, LabelledImages]:
+    """`_read`, or the same with the images left where they are."""
+    name, side = data_config.name, data_config.image_size
+    size = records.decoded_bytes(folder, side=side)
+    if not placement.streams(size, data_config, room=room, say=say):
+        return _read(name, folder, data_config, say)
+    cache_dir = data_config.cache_dir
+    return records.open_records(name, folder, cache_dir=cache_dir, say=say, image_size=side)
+
+
+def _class_folders(
+    data_config: ConfigDict, say: Say, room: int | None
+) -> dict[str, LabelledImages]:
+    """The splits of a folder of classes."""
+    folder, side = Path(data_config.dir), data_config.image_size
+    splits = class_folders.open_class_folders(folder, side=side, say=say)
+    if data_config.tasks == "superclass" and not splits["train"].superclass_names:
+        raise UserError(
+            f"data.tasks = superclass needs folders of superclasses, but {folder} holds classes: "
+            "put them into folders, train/<superclass>/<class>/<image>, or set data.tasks to "
+            "all_classes."
+        )
+    size = sum(images.images.nbytes for images in splits.values())
+    if placement.streams(size, data_config, room=room, say=say):
+        return splits
+    report = progress.lines(say)
+    return {
+        split: replace(
+            images, images=images.images.read_all(partial(report, f"reading {folder.name} {split}"))
+        )
+        for split, images in splits.items()
+    }
 
 
 def _read_or_advise(name: str, *, data_config: ConfigDict, say: Say) -> dict[str, LabelledImages]:

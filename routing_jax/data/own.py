@@ -4,8 +4,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
+from routing_jax.data.image_files import read_image
 from routing_jax.data.labels import is_labelled
 from routing_jax.data.loading import TaskSet, task_major
 from routing_jax.data.tasks import TaskArrays, padded
@@ -19,8 +19,6 @@ classes 0, 1, ... (-1 for none), or floats to predict (NaN for none).
 """
 
 _SPLITS = ("train", "test")
-_MODES = {1: "L", 3: "RGB"}
-"""How Pillow calls images of so many channels."""
 
 
 def task_set(name: str, *, train: Mapping[str, Examples], test: Mapping[str, Examples]) -> TaskSet:
@@ -177,24 +175,11 @@ def _read_task(
     images, labels = [], []
     for label, name in enumerate(classes):
         for path in sorted((folder / name).glob("*")):
-            images.append(_read_image(path, image_size, channels))
+            images.append(read_image(path, image_size, channels))
             labels.append(label)
     if not images:
         raise UserError(f"{folder}: there is no image in any of its folders.")
     return np.stack(images), np.array(labels, np.int32)
-
-
-def _read_image(path: Path, image_size: tuple[int, int], channels: int) -> np.ndarray:
-    """uint8 [height, width, channels]."""
-    height, width = image_size
-    try:
-        with Image.open(path) as image:
-            image = image.convert(_MODES[channels])
-            if image.size != (width, height):
-                image = image.resize((width, height), Image.Resampling.BOX)
-            return np.asarray(image).reshape(height, width, channels)
-    except OSError as error:  # Pillow's own errors are of this kind
-        raise UserError(f"{path} cannot be read as an image: {error}") from error
 
 
 def _listed(tasks: Iterable[str]) -> str:

@@ -33,7 +33,7 @@ class _Features:
     """From the stored splits to train and test, where they are others."""
 
 
-_TFDS_SETS = {
+TFDS_SETS = {
     "mnist": _Features(),
     "fashion_mnist": _Features(),
     "usps": _Features(),
@@ -64,7 +64,7 @@ def read_prepared(
     Raises:
       UserError: the set is damaged, incomplete, closed, or has other features or smaller images.
     """
-    _require_readable(folder)
+    require_readable(folder)
     key = cache.fingerprint(name, folder) + (f"-{image_size}" if image_size else "")
     stored = cache.load(cache_dir, key)
     if stored is None or stored.keys() != _stored_names(name):
@@ -73,15 +73,20 @@ def read_prepared(
         except (UserError, ImportError):  # an ImportError is a fault of the installation
             raise
         except Exception as error:  # the readers raise anything from KeyError to SystemError
-            raise UserError(
-                f"data: the prepared set in {folder} cannot be read ({type(error).__name__}: "
-                f"{error}). It is damaged or incomplete: delete it and prepare it again, or name "
-                "another --config.data.dir."
-            ) from error
+            raise damaged(folder, error) from error
         stored = cache.save(cache_dir, key, stored, say)
-    features = _TFDS_SETS[name]
+    features = TFDS_SETS[name]
     return features.regroup(
-        {split: _labelled(name, folder, stored, split) for split in features.splits}
+        {split: labelled(name, folder, stored, split) for split in features.splits}
+    )
+
+
+def damaged(folder: Path, error: Exception) -> UserError:
+    """The error of a prepared set whose reader raised another one."""
+    return UserError(
+        f"data: the prepared set in {folder} cannot be read ({type(error).__name__}: {error}). It "
+        "is damaged or incomplete: delete it and prepare it again, or name another "
+        "--config.data.dir."
     )
 
 
@@ -105,8 +110,12 @@ def embedded_digits() -> dict[str, LabelledImages]:
     }
 
 
-def _require_readable(folder: Path) -> None:
-    """Opens every file of a set, as the reader of its records tells little of why it cannot."""
+def require_readable(folder: Path) -> None:
+    """Opens every file of a set, as the reader of its records tells little of why it cannot.
+
+    Raises:
+      UserError: a file cannot be opened.
+    """
     try:
         for path in folder.iterdir():
             if not path.is_dir():
@@ -118,32 +127,32 @@ def _require_readable(folder: Path) -> None:
         ) from error
 
 
-def _columns(name: str) -> dict[str, str]:
+def columns_of(name: str) -> dict[str, str]:
     """The feature of a TFDS set that each of our columns holds."""
-    features = _TFDS_SETS[name]
+    features = TFDS_SETS[name]
     columns = {"images": "image", "labels": features.label}
     return columns | ({"superclass_labels": features.superclass} if features.superclass else {})
 
 
 def _stored_names(name: str) -> set[str]:
     """The arrays that the cache holds of a set; fewer if files were lost."""
-    splits = _TFDS_SETS[name].splits
-    return {f"{split}_{column}" for split in splits for column in _columns(name)}
+    splits = TFDS_SETS[name].splits
+    return {f"{split}_{column}" for split in splits for column in columns_of(name)}
 
 
 def _decode(name: str, folder: Path, say: Say, image_size: int) -> dict[str, np.ndarray]:
     """Decodes all splits into plain arrays, named as the cache stores them."""
-    columns = _columns(name)
+    columns = columns_of(name)
     builder = open_prepared(folder)
     arrays: dict[str, np.ndarray] = {}
-    for split in _TFDS_SETS[name].splits:
+    for split in TFDS_SETS[name].splits:
         source = builder.as_data_source(split=split)
         parts: dict[str, list[np.ndarray]] = {column: [] for column in columns}
-        for examples, done in _slices(source):
+        for examples, done in slices(source):
             for column, feature in columns.items():
                 values = np.stack([example[feature] for example in examples])
                 if column == "images":
-                    values = _as_read(values, _TFDS_SETS[name], image_size)
+                    values = as_read(values, TFDS_SETS[name], image_size)
                 parts[column].append(values)
             if done % 10_000 == 0 or done == len(source):
                 say(f"decoding {name} {split}: {done:,} of {len(source):,} images")
@@ -154,14 +163,14 @@ def _decode(name: str, folder: Path, say: Say, image_size: int) -> dict[str, np.
     }
 
 
-def _as_read(images: np.ndarray, features: _Features, image_size: int) -> np.ndarray:
+def as_read(images: np.ndarray, features: _Features, image_size: int) -> np.ndarray:
     """Images as they are kept."""
     if features.ink_on_paper:
         images = 255 - images[..., :1]
     return downsized(images, image_size) if image_size else images
 
 
-def _slices(source: object) -> Iterator[tuple[list[dict[str, np.ndarray]], int]]:
+def slices(source: object) -> Iterator[tuple[list[dict[str, np.ndarray]], int]]:
     """Decoded examples of a data source, some at a time, with the number reached."""
     total = len(source)
     for start in range(0, total, _READ_AT_ONCE):
@@ -169,8 +178,8 @@ def _slices(source: object) -> Iterator[tuple[list[dict[str, np.ndarray]], int]]
         yield source.__getitems__(range(start, stop)), stop
 
 
-def _labelled(name: str, folder: Path, arrays: dict[str, np.ndarray], split: str) -> LabelledImages:
-    features = _TFDS_SETS[name]
+def labelled(name: str, folder: Path, arrays: dict[str, np.ndarray], split: str) -> LabelledImages:
+    features = TFDS_SETS[name]
     found = LabelledImages(
         name,
         arrays[f"{split}_images"],

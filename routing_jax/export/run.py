@@ -20,6 +20,7 @@ from routing_jax.models.network import MultiTaskNetwork
 from routing_jax.training import loop
 from routing_jax.training.checkpointing import Checkpoints
 from routing_jax.training.compilation import cached_compilations
+from routing_jax.training.memory import room
 from routing_jax.training.quiet import quiet_libraries
 from routing_jax.training.run import make_run, say
 from routing_jax.training.state import judged
@@ -69,11 +70,12 @@ def run(command: Command) -> int:
 
 
 def _restore(command: Command, console: Console) -> _Trained:
-    tasks = loading.load(command.config.data, say=partial(say, console))
+    tasks = loading.load(command.config.data, say=partial(say, console), room=room())
     planned = make_run(command.config, tasks)
     checkpoints = Checkpoints(command.workdir.checkpoint_dir, dataset=tasks.name)
-    state, _, step, damaged = checkpoints.restore(loop.abstract_state(planned))
-    for line in damaged:
+    restored = checkpoints.restore(loop.abstract_state(planned))
+    state, step = restored.state, restored.step
+    for line in restored.damaged:
         say(console, line)
     if state.best is not None:
         step = int(state.best.step)

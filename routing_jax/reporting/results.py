@@ -47,6 +47,7 @@ class SecondsRecord:
         train: spent in training steps and the evaluations among them.
         per_step: of `train`, for one step.
         save: training waited for checkpoints; no part of `train`.
+        wait: of `train`, waiting for images that are streamed.
     """
 
     total: float
@@ -55,6 +56,7 @@ class SecondsRecord:
     train: float
     per_step: float
     save: float
+    wait: float = 0.0
 
 
 @dataclass(frozen=True)

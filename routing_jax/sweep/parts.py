@@ -160,6 +160,11 @@ def _loaded(
     data, tasks = None, None
     for group in groups:
         config = group.cells[0].config
+        if config.data.input == "stream":
+            raise UserError(
+                "data.input = stream and a sweep clash: the cells of a program share a data set in "
+                "memory; set data.input to memory."
+            )
         if config.data != data:
             data, tasks = config.data, loading.load(config.data, say=say)
         yield group, make_run(config, tasks, mesh)

@@ -99,7 +99,7 @@ def _train(
 ) -> list[Outcome] | None:
     """The outcomes of all cells; None if training was stopped."""
     told = partial(say, console)
-    state, elapsed, done = resume(run, checkpoints, say=told)
+    state, elapsed, done, _ = resume(run, checkpoints, say=told)
     if state is None:
         state = start(run, runs[0], say=told)
     stopwatch = Stopwatch(started, elapsed)

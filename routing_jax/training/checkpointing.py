@@ -29,6 +29,7 @@ from routing_jax.training.manifest import (
 )
 from routing_jax.training.pace import Elapsed
 from routing_jax.training.state import TrainState, by_path
+from routing_jax.training.streamed import Position
 
 _KEPT = 2
 """Checkpoints kept: the newest, and the one before in case the newest is damaged."""
@@ -46,6 +47,8 @@ class Restored(NamedTuple):
     step: int
     damaged: tuple[str, ...]
     """A line for each newer checkpoint that could not be used."""
+    position: Position | None
+    """Where the reading of streamed images was."""
 
 
 class Checkpoints:
@@ -79,8 +82,10 @@ class Checkpoints:
         """The step of the newest checkpoint, or None; it may be damaged."""
         return max(self._steps(), default=None)
 
-    def save(self, state: TrainState, elapsed: Elapsed) -> None:
+    def save(self, state: TrainState, elapsed: Elapsed, position: Position | None = None) -> None:
         """Begins to save a state; one that is already saved at this step is left as it is.
+
+        Where images are streamed, `position` tells where their reading is.
 
         Raises:
           RunError: the checkpoint before cannot be written; the older ones stay as they are.
@@ -91,12 +96,12 @@ class Checkpoints:
         if step == (self._saved if processes.several() else self.latest_step()):
             return
         if processes.several():
-            self._write(step, state, elapsed)
+            self._write(step, state, elapsed, position)
             self._saved = step
             return
         # The state's buffers are donated to the next segment: nothing may look at them any more.
         copy = jax.tree.map(np.array, jax.device_get(state))
-        self._writing = self._writer.submit(self._write, step, copy, elapsed)
+        self._writing = self._writer.submit(self._write, step, copy, elapsed, position)
 
     def check(self) -> None:
         """Raises the RunError of the checkpoint being written, if it has failed by now."""
@@ -133,7 +138,14 @@ class Checkpoints:
                 damaged.append(f"The checkpoint of step {step:,} is damaged ({error}).")
                 continue
             self._saved = step
-            return Restored(state, Elapsed(**content["elapsed"]), step, tuple(damaged))
+            position = content.get("input")
+            return Restored(
+                state,
+                Elapsed(**content["elapsed"]),
+                step,
+                tuple(damaged),
+                Position(**position) if position else None,
+            )
         if damaged:
             raise UserError(
                 f"There is no whole checkpoint in {self._directory}. {' '.join(damaged)} "
@@ -178,10 +190,12 @@ class Checkpoints:
         names = [path.name for path in self._directory.iterdir()]
         return sorted(int(name) for name in names if re.fullmatch("[0-9]+", name))
 
-    def _write(self, step: int, state: TrainState, elapsed: Elapsed) -> None:
+    def _write(
+        self, step: int, state: TrainState, elapsed: Elapsed, position: Position | None
+    ) -> None:
         """Runs in the writing thread, one at a time; of several processes in the main one."""
         try:
-            self._add(step, state, elapsed)
+            self._add(step, state, elapsed, position)
             if processes.is_first():
                 for old in self._steps()[:-_KEPT]:
                     self._remove(old)
@@ -192,7 +206,9 @@ class Checkpoints:
                 f"{_reason(error)}. {self._last()}"
             ) from error
 
-    def _add(self, step: int, state: TrainState, elapsed: Elapsed) -> None:
+    def _add(
+        self, step: int, state: TrainState, elapsed: Elapsed, position: Position | None
+    ) -> None:
         folder = self._directory / _UNFINISHED / str(step)
         if processes.is_first():
             self.remove_unfinished()
@@ -206,6 +222,7 @@ class Checkpoints:
                 "version": program_version(),
                 "elapsed": elapsed._asdict(),
                 "arrays": _shapes(state),
+                "input": position and position._asdict(),
             }
             write_manifest(folder, content)
             folder.rename(self._directory / str(step))

@@ -52,6 +52,24 @@ def evaluate(
       objective: of the tasks.
     """
     answers = _answers(model, variables, data, objective)
+    return conclude(answers, data, num_classes=num_classes, objective=objective)
+
+
+class Answers(NamedTuple):
+    """What a model says to a split, or to a part of it."""
+
+    predicted: jax.Array
+    """Classes or numbers, [T, N]."""
+    probabilities: jax.Array
+    """float32 [T, D, A], sums over the examples of each task."""
+    taken: jax.Array
+    """float32 [T, D, A], how many examples took each action."""
+
+
+def conclude(
+    answers: Answers, data: MultiTaskData, *, num_classes: int, objective: Objective
+) -> Evaluation:
+    """The evaluation of the answers to a whole split, whose images are not looked at."""
     counted = is_counted(data.labels, data.sizes)
     sizes = data.sizes.astype(jnp.float32)[:, None, None]
     return Evaluation(
@@ -63,15 +81,53 @@ def evaluate(
     )
 
 
-class _Answers(NamedTuple):
-    """What a model says to a split."""
+def answer_images(
+    model: MultiTaskNetwork,
+    variables: dict[str, Params],
+    images: jax.Array,
+    valid: jax.Array,
+    *,
+    classes: jax.Array | None,
+    objective: Objective,
+) -> Answers:
+    """The answers to some examples of a split.
 
-    predicted: jax.Array
-    """Classes or numbers, [T, N]."""
-    probabilities: jax.Array
-    """float32 [T, D, A], sums over the examples of each task."""
-    taken: jax.Array
-    """float32 [T, D, A], how many examples took each action."""
+    Args:
+      model: the network.
+      variables: its parameters and running averages.
+      images: uint8 [T, m, ...], or [1, m, ...] where all tasks have the same.
+      valid: bool [T, m], where there is an example.
+      classes: int32 [T], see `MultiTaskData`.
+      objective: of the tasks.
+    """
+    x = mesh.on_rows(partial(_encode, model, variables), images)
+    x = jnp.broadcast_to(x, (valid.shape[0], *x.shape[1:]))
+    return _answer(model, variables, x, valid, classes, objective)
+
+
+def _encode(model: MultiTaskNetwork, variables: dict[str, Params], images: jax.Array) -> jax.Array:
+    return model.apply(variables, images, train=False, method="encode")
+
+
+def _answer(
+    model: MultiTaskNetwork,
+    variables: dict[str, Params],
+    x: jax.Array,
+    valid: jax.Array,
+    classes: jax.Array | None,
+    objective: Objective,
+) -> Answers:
+    """The answers to representations [T, m, ...] where they are `valid` (bool [T, m])."""
+    routed = model.apply(variables, x, method="route")
+    weights = valid.astype(jnp.float32)[..., None, None]
+    taken = routed.probabilities  # of a mixture, all actions by their weights
+    if routed.decisions is not None:
+        taken = jax.nn.one_hot(routed.decisions.actions, taken.shape[-1])
+    return Answers(
+        objective.predict(offered(routed.logits, classes)),
+        (weights * routed.probabilities).sum(1),
+        (weights * taken).sum(1),
+    )
 
 
 def _answers(
@@ -79,9 +135,8 @@ def _answers(
     variables: dict[str, Params],
     data: MultiTaskData,
     objective: Objective,
-) -> _Answers:
-    def encode(variables: dict[str, Params], images: jax.Array) -> jax.Array:
-        return model.apply(variables, images, train=False, method="encode")
+) -> Answers:
+    encode = partial(_encode, model)
 
     def encode_all(variables: dict[str, Params], images: jax.Array) -> jax.Array:
         def one(image: jax.Array) -> jax.Array:
@@ -98,22 +153,13 @@ def _answers(
             return encoded[rows]
         return mesh.on_rows(partial(encode, variables), data.images[rows])
 
-    def answer(chunk: tuple[jax.Array, jax.Array]) -> _Answers:
+    def answer(chunk: tuple[jax.Array, jax.Array]) -> Answers:
         rows, valid = chunk  # [T, m]
-        routed = model.apply(variables, represent(rows), method="route")
-        weights = valid.astype(jnp.float32)[..., None, None]
-        taken = routed.probabilities  # of a mixture, all actions by their weights
-        if routed.decisions is not None:
-            taken = jax.nn.one_hot(routed.decisions.actions, taken.shape[-1])
-        return _Answers(
-            objective.predict(offered(routed.logits, data.classes)),
-            (weights * routed.probabilities).sum(1),
-            (weights * taken).sum(1),
-        )
+        return _answer(model, variables, represent(rows), valid, data.classes, objective)
 
     answers = jax.lax.map(answer, _chunks(data, numbers=math.prod(shape)))
     predicted = jnp.moveaxis(answers.predicted, 0, 1).reshape(data.index.shape[0], -1)
-    return _Answers(
+    return Answers(
         predicted[:, : data.index.shape[1]], answers.probabilities.sum(0), answers.taken.sum(0)
     )
 

@@ -1,7 +1,8 @@
 """The host's side of training: compiled segments, and writing, saving and showing between them."""
 
+import contextlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import NamedTuple, Protocol
@@ -25,6 +26,16 @@ from routing_jax.training.products_on_cpu import compile_traced
 from routing_jax.training.program import Arrays, Program, SegmentReport
 from routing_jax.training.state import Hyperparams, TrainState, judged
 from routing_jax.training.stopping import Stops
+from routing_jax.training.streamed import (
+    Feed,
+    Position,
+    Segments,
+    chunk_like,
+    first_images,
+    is_streamed,
+    shapes_of,
+)
+from routing_jax.training.streamed_evaluation import StreamedEvaluation
 from routing_jax.types import MultiTaskData
 
 
@@ -68,8 +79,10 @@ class Run:
         def evaluate(*arguments: object) -> Evaluation:
             return sharding.constrain(self.program.evaluate(*arguments), self.mesh, self.rules)
 
-        hyper = sharding.place(self.hyper, self.mesh, self.rules)
-        test = to_device(self.tasks.test, self.mesh)
+        hyper, test = sharding.place(self.hyper, self.mesh, self.rules), self.tasks.test
+        if is_streamed(test):
+            return StreamedEvaluation(self, test)(judged(state), hyper)
+        test = to_device(test, self.mesh)
         with cached_compilations(), jax.set_mesh(self.mesh):
             return sharding.to_host(jax.jit(evaluate)(judged(state), hyper, test))
 
@@ -167,18 +180,35 @@ class Outputs:
 
 
 def to_device(data: MultiTaskData, mesh: Mesh | None = None) -> MultiTaskData:
-    """Puts a split on all devices of a mesh, or on one, once for the whole run."""
+    """Puts a split on all devices of a mesh, or on one, once for the whole run.
+
+    Images that are streamed stay where they are; what is put there has None for them.
+    """
+    if is_streamed(data):
+        data = data._replace(images=None)
     return sharding.place(data, mesh or one_device())
+
+
+def to_init(run: Run, train: MultiTaskData) -> MultiTaskData:
+    """What `run.init` needs of a training split that `to_device` gave."""
+    return train if train.images is not None else train._replace(images=first_images(run))
 
 
 def abstract_state(run: Run) -> TrainState:
     """Shapes, types and shardings of the state, without computing it."""
     with jax.set_mesh(run.mesh):
-        state = run._init.eval_shape(run.hyper, run.tasks.train)
+        state = run._init.eval_shape(run.hyper, shapes_of(run.tasks.train))
     return sharding.described(state, run.mesh, run.rules)
 
 
-def train(run: Run, state: TrainState | None, outputs: Outputs, stops: Stops) -> Outcome:
+def train(
+    run: Run,
+    state: TrainState | None,
+    outputs: Outputs,
+    stops: Stops,
+    *,
+    position: Position | None = None,
+) -> Outcome:
     """Trains to the end of the run, or until a stop is asked for; saves the state either way.
 
     Args:
@@ -187,6 +217,7 @@ def train(run: Run, state: TrainState | None, outputs: Outputs, stops: Stops) ->
       outputs: receive a record per evaluation, the state at every multiple of `checkpoint_every`,
         and a report per segment.
       stops: asked between segments; before the first there is nothing to save.
+      position: of streamed images, as the checkpoint of the state has it.
 
     Raises:
       RunError: training has diverged, or a checkpoint cannot be written.
@@ -194,20 +225,16 @@ def train(run: Run, state: TrainState | None, outputs: Outputs, stops: Stops) ->
     """
     outputs.progress.phase("compiling the training step")
     began = time.perf_counter()
-    hyper = sharding.place(run.hyper, run.mesh, run.rules)
-    sets = (run.tasks.train, run.tasks.watched)
-    train_data, test_data = (to_device(data, run.mesh) for data in sets)
-    with cached_compilations():
-        if state is None:
-            state = run.init(hyper, train_data)
-        advance = _compile(run, state, (hyper, train_data, test_data))
+    state, advance = compile_segments(
+        run, state, waited=outputs.stopwatch.waited, position=position
+    )
     outputs.stopwatch.compiled(time.perf_counter() - began)
-    with stops.deferred(), outputs.checkpoints:
+    with stops.deferred(), outputs.checkpoints, contextlib.closing(advance):
         return _train(run, state, advance, outputs, stops)
 
 
 def _train(
-    run: Run, state: TrainState, advance: "_Advance", outputs: Outputs, stops: Stops
+    run: Run, state: TrainState, advance: "Advance", outputs: Outputs, stops: Stops
 ) -> Outcome:
     """Segment by segment."""
     pace, step, report, tested = Pace(run.segment_seconds), int(state.step), None, {}
@@ -231,45 +258,117 @@ def _train(
         if pace.seconds_per_step is not None:
             outputs.progress.update(run.progress_report(report, pace, tested))
         if run.schedule.saves(step):
-            _save(state, outputs)
-    _save(state, outputs, wait=True)
+            _save(state, outputs, advance.position)
+    _save(state, outputs, advance.position, wait=True)
     _, stopped = processes.agree(0, stops)
     return Outcome(state, report, stopped)
 
 
-class _Advance(Protocol):
-    """A segment of the run, timed."""
+class Advance(Protocol):
+    """Takes segments of the run, and times them."""
+
+    position: Position | None
+    """Where the reading of streamed images is; None where they are in memory."""
 
     def __call__(
         self, state: TrainState, *, steps: int = 0, evaluate: bool = False
     ) -> tuple[TrainState, SegmentReport, float]:
         """The state afterwards (the one given is used up), the report, and the seconds."""
 
+    def close(self) -> None:
+        """Ends what works beside it."""
+
+
+class _InMemory:
+    """The segments of a run whose data are on its devices."""
+
+    position = None
+
+    def __init__(self, compiled: jax.stages.Compiled, data: Sequence[object]) -> None:
+        self._compiled, self._data = compiled, data
+
+    def __call__(
+        self, state: TrainState, *, steps: int = 0, evaluate: bool = False
+    ) -> tuple[TrainState, SegmentReport, float]:
+        """See `Advance`."""
+        began = time.perf_counter()
+        state, report = self._compiled(state, *self._data, np.int32(steps), np.bool_(evaluate))
+        report = sharding.to_host(report)
+        return state, report, time.perf_counter() - began
+
+    def close(self) -> None:
+        """Nothing works beside it."""
+
+
+def compile_segments(
+    run: Run,
+    state: TrainState | None,
+    *,
+    waited: Callable[[float], None],
+    position: Position | None = None,
+) -> tuple[TrainState, Advance]:
+    """The state before the first segment, and the segments; their data are put on the devices.
+
+    Args:
+      run: the run.
+      state: see `train`.
+      waited: receives the seconds of each wait for streamed images.
+      position: see `train`.
+    """
+    hyper = sharding.place(run.hyper, run.mesh, run.rules)
+    train_data = to_device(run.tasks.train, run.mesh)
+    with cached_compilations():
+        if state is None:
+            state = run.init(hyper, to_init(run, train_data))
+        if is_streamed(run.tasks.train):
+            return state, _streamed(run, state, hyper, train_data, waited, position)
+        data = (hyper, train_data, to_device(run.tasks.watched, run.mesh))
+        return state, _InMemory(_compile(run, state, data), data)
+
+
+def _streamed(
+    run: Run,
+    state: TrainState,
+    hyper: Hyperparams,
+    labels: MultiTaskData,
+    waited: Callable[[float], None],
+    position: Position | None,
+) -> Segments:
+    """The first images are read while the segment is compiled."""
+    step = int(state.step)
+    feed = Feed(run, step=step, position=position)
+    evaluation = StreamedEvaluation(run, run.tasks.watched)
+    nothing = sharding.place(evaluation.nothing(state, hyper), run.mesh)
+    return Segments(
+        feed,
+        _compile(run, state, (hyper, chunk_like(run, labels), nothing)),
+        hyper=hyper,
+        labels=labels,
+        evaluate=lambda now: sharding.place(evaluation(now, hyper), run.mesh),
+        nothing=nothing,
+        step=step,
+        waited=waited,
+    )
+
 
 def _compile(
-    run: Run, state: TrainState, data: tuple[Hyperparams, MultiTaskData, MultiTaskData]
-) -> _Advance:
+    run: Run,
+    state: TrainState,
+    data: tuple[Hyperparams, MultiTaskData, MultiTaskData | Evaluation],
+) -> jax.stages.Compiled:
     """Compiles the segment, once for the run: its length is an argument."""
     where = jax.tree.map(lambda leaf: leaf.sharding, state)
     segment = jax.jit(run.segment, donate_argnums=0, out_shardings=(where, None))
     with jax.set_mesh(run.mesh):
-        compiled = compile_traced(segment.trace(state, *data, np.int32(1), np.bool_(False)))
-
-    def advance(
-        state: TrainState, *, steps: int = 0, evaluate: bool = False
-    ) -> tuple[TrainState, SegmentReport, float]:
-        began = time.perf_counter()
-        state, report = compiled(state, *data, np.int32(steps), np.bool_(evaluate))
-        report = sharding.to_host(report)
-        return state, report, time.perf_counter() - began
-
-    return advance
+        return compile_traced(segment.trace(state, *data, np.int32(1), np.bool_(False)))
 
 
-def _save(state: TrainState, outputs: Outputs, *, wait: bool = False) -> None:
+def _save(
+    state: TrainState, outputs: Outputs, position: Position | None, *, wait: bool = False
+) -> None:
     """Comes after logging: a resume drops later records, but makes up no missing ones."""
     began = time.perf_counter()
-    outputs.checkpoints.save(state, outputs.stopwatch.read())
+    outputs.checkpoints.save(state, outputs.stopwatch.read(), position)
     if wait:
         outputs.checkpoints.finish()
     outputs.stopwatch.saved(time.perf_counter() - began)

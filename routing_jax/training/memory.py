@@ -13,6 +13,7 @@ from routing_jax.errors import UserError
 from routing_jax.mesh import BLOCK, DATA
 from routing_jax.models.factory import make_model
 from routing_jax.reporting.formats import mebibytes
+from routing_jax.training import processes, streamed
 from routing_jax.training.loop import Run, abstract_state
 
 _CONTAINER_LIMITS = (
@@ -26,7 +27,7 @@ class Needed(NamedTuple):
     """Bytes that training holds at once; what it really takes is more, never less."""
 
     data: int
-    """Images and tasks of both splits."""
+    """Images and tasks of both splits; of images that are streamed, what is held at once."""
     state: int
     """Parameters, what the optimizers and the router remember, routing snapshots."""
     gradients: int = 0
@@ -61,7 +62,7 @@ def glance(run: Run) -> Needed:
     hidden_banks = model.depth - 1 if model.bank == "per_depth" else 0
     own_blocks = blocks / run.mesh.shape[BLOCK]
     numbers = int(blocks * agents * model.depth + own_blocks * hidden_banks * model.width)
-    return Needed(data=_bytes((run.tasks.train, run.tasks.watched)), state=4 * numbers)
+    return Needed(data=_data(run), state=4 * numbers)
 
 
 def _agents(router: ml_collections.ConfigDict, tasks: int) -> int:
@@ -74,7 +75,7 @@ def estimate(run: Run) -> Needed:
     """What a run needs at least, on each device."""
     state = abstract_state(run)
     return Needed(
-        data=_bytes((run.tasks.train, run.tasks.watched)),
+        data=_data(run),
         state=_bytes_of_device(state),
         gradients=_bytes_of_device(state.params),
         activations=_activations(run) // run.mesh.shape[DATA],
@@ -109,6 +110,14 @@ def _activations(run: Run) -> int:
     return numbers * jnp.dtype(config.model.dtype).itemsize
 
 
+def _data(run: Run) -> int:
+    splits = (run.tasks.train, run.tasks.watched)
+    if not streamed.is_streamed(run.tasks.train):
+        return _bytes(splits)
+    chunk = math.prod(streamed.chunk_shape(run)) // run.mesh.shape[DATA]
+    return streamed.CHUNKS_HELD * chunk + _bytes([data._replace(images=None) for data in splits])
+
+
 def _bytes(tree: object) -> int:
     leaves = jax.tree.leaves(tree)
     return sum(leaf.size * leaf.dtype.itemsize for leaf in leaves)
@@ -120,6 +129,15 @@ def _bytes_of_device(tree: object) -> int:
         math.prod(leaf.sharding.shard_shape(leaf.shape)) * leaf.dtype.itemsize
         for leaf in jax.tree.leaves(tree)
     )
+
+
+def room() -> int | None:
+    """Memory for a data set, which is read on the host and held on a device.
+
+    The least of all processes: where its images are, in memory or not, is the same for all.
+    """
+    left = [value for value in (available_bytes(), _host_bytes()) if value is not None]
+    return processes.smallest(min(left)) if left else None
 
 
 def _host_bytes() -> int | None:

@@ -91,6 +91,8 @@ class Elapsed(NamedTuple):
     """In evaluations."""
     save: float = 0.0
     """Waiting for checkpoints; they are written while training goes on."""
+    wait: float = 0.0
+    """In training steps, waiting for images that are streamed."""
 
 
 class Stopwatch:
@@ -126,6 +128,10 @@ class Stopwatch:
     def saved(self, seconds: float) -> None:
         """Takes in a wait for a checkpoint, which itself holds the time of those before."""
         self._elapsed = self._elapsed._replace(save=self._elapsed.save + seconds)
+
+    def waited(self, seconds: float) -> None:
+        """Takes in a wait for images."""
+        self._elapsed = self._elapsed._replace(wait=self._elapsed.wait + seconds)
 
     def read(self) -> Elapsed:
         """The times up to now."""

@@ -39,3 +39,13 @@ def agree(length: int, stops: Stops) -> tuple[int, bool]:
         length, received = int(told[0, 0]), int(told[:, 1].max())
         stops.record(received)
     return length, received > 0
+
+
+def smallest(size: int) -> int:
+    """The smallest of the sizes in bytes that the processes give, to the MiB if there are several.
+
+    All give one, or this waits for ever.
+    """
+    if not several():
+        return size
+    return int(multihost_utils.process_allgather(np.int32(size >> 20)).min()) << 20

@@ -15,7 +15,13 @@ from routing_jax.models.network import MultiTaskNetwork
 from routing_jax.objectives import OBJECTIVES, Objective
 from routing_jax.reporting.formats import higher_is_better
 from routing_jax.rl.rewards import empty_usage
-from routing_jax.training.evaluation import Evaluation, evaluate
+from routing_jax.training.evaluation import (
+    Answers,
+    Evaluation,
+    answer_images,
+    conclude,
+    evaluate,
+)
 from routing_jax.training.optimizers import make_optimizer
 from routing_jax.training.state import (
     Best,
@@ -136,18 +142,21 @@ class Program:
         state: TrainState,
         hyper: Hyperparams,
         train: MultiTaskData,
-        test: MultiTaskData,
+        test: MultiTaskData | Evaluation,
         steps: jax.Array,
         evaluate_now: jax.Array,
     ) -> tuple[TrainState, SegmentReport]:
         """Takes `steps` steps (int32 scalar), then evaluates on `test` if `evaluate_now`.
 
-        Where the run chooses its best step, `test` are the examples to choose by.
+        Where the run chooses its best step, `test` are the examples to choose by. If they are
+        streamed it is what has come of them, and zeros where nothing is evaluated.
 
         How a run is cut into segments changes neither its parameters nor its curves.
         """
         state = jax.lax.fori_loop(0, steps, lambda _, s: self.step(s, hyper, train), state)
-        evaluation = self._evaluate_if(evaluate_now, state, hyper, test)
+        evaluation = test
+        if not isinstance(test, Evaluation):
+            evaluation = self._evaluate_if(evaluate_now, state, hyper, test)
         report = self._report(state, self.model(hyper), evaluation)
         snapshots = take_snapshot(
             state.snapshots, evaluation.routing, step=state.step, total_steps=self.total_steps
@@ -184,6 +193,29 @@ class Program:
             num_classes=self.shape.num_classes,
             objective=self.objective,
         )
+
+    def answer(
+        self,
+        state: TrainState,
+        hyper: Hyperparams,
+        images: jax.Array,
+        valid: jax.Array,
+        classes: jax.Array | None,
+    ) -> Answers:
+        """The answers of the model of `state` to a part of a split; see `answer_images`."""
+        return answer_images(
+            self.model(hyper),
+            variables_of(state),
+            images,
+            valid,
+            classes=classes,
+            objective=self.objective,
+        )
+
+    def conclude(self, answers: Answers, test: MultiTaskData) -> Evaluation:
+        """`evaluate`, of the answers to all of `test`."""
+        classes = self.shape.num_classes
+        return conclude(answers, test, num_classes=classes, objective=self.objective)
 
     def _evaluate_if(
         self,

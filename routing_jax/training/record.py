@@ -71,6 +71,7 @@ def run_record(
             train=elapsed.train,
             per_step=per_step,
             save=elapsed.save,
+            wait=elapsed.wait,
         ),
         examples_per_second=planned.task_examples / per_step,
         parameters=sum(leaf.size for leaf in jax.tree.leaves(params)),

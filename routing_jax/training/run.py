@@ -22,13 +22,14 @@ from routing_jax.reporting.writers import MetricsWriter, NoWriter, read_records
 from routing_jax.training import loop, processes, sharding
 from routing_jax.training.checkpointing import Checkpoints
 from routing_jax.training.evaluation import Evaluation
-from routing_jax.training.memory import require_memory
+from routing_jax.training.memory import require_memory, room
 from routing_jax.training.pace import Elapsed, Schedule, Stopwatch
 from routing_jax.training.program import Program
 from routing_jax.training.quiet import quiet_libraries
 from routing_jax.training.record import run_record
 from routing_jax.training.state import Snapshots, TrainState, hyperparams
 from routing_jax.training.stopping import Stops
+from routing_jax.training.streamed import Position
 from routing_jax.training.transfer import start
 from routing_jax.workdir import Workdir
 
@@ -58,7 +59,7 @@ def run(
     with quiet_libraries():
         mesh = sharding.mesh_for(command.devices)
         if tasks is None:
-            tasks = loading.load(command.config.data, say=partial(say, console))
+            tasks = loading.load(command.config.data, say=partial(say, console), room=room())
         planned = make_run(command.config, tasks, mesh)
         checkpoints = Checkpoints(command.workdir.checkpoint_dir, dataset=tasks.name)
         if command.mode == "evaluate":
@@ -155,7 +156,7 @@ def _train(
     """Trains to the end, from the newest whole checkpoint if there is one."""
     workdir, total = command.workdir, planned.schedule.total
     told = partial(say, console)
-    state, elapsed, done = resume(planned, checkpoints, say=told)
+    state, elapsed, done, position = resume(planned, checkpoints, say=told)
     if state is None:
         state = start(planned, planned, say=told)
     stopwatch = Stopwatch(started, elapsed)
@@ -164,7 +165,7 @@ def _train(
         Progress(total, start_step=done or 0, console=console) as progress,
     ):
         outputs = loop.Outputs(writer, checkpoints, progress, stopwatch)
-        outcome = loop.train(planned, state, outputs, stops)
+        outcome = loop.train(planned, state, outputs, stops, position=position)
         if outcome.stopped:
             reached = f"Stopped by {stops.received.name} after step {int(outcome.state.step):,}"
             progress.say(f"{reached}; everything is saved. The same command resumes the run.")
@@ -187,8 +188,10 @@ def own_writer(workdir: Workdir, *, resume_step: int | None) -> MetricsWriter | 
 
 def resume(
     planned: loop.Run, checkpoints: Checkpoints, *, say: loading.Say
-) -> tuple[TrainState | None, Elapsed, int | None]:
-    """The state to go on from, the time it took, and its step; None where nothing was saved."""
+) -> tuple[TrainState | None, Elapsed, int | None, Position | None]:
+    """The state to go on from, the time it took, its step, and where the reading of streamed images
+    was; None where nothing was saved.
+    """
     restored = None
     if checkpoints.latest_step() is not None:
         restored = checkpoints.restore(loop.abstract_state(planned))
@@ -201,16 +204,17 @@ def resume(
             # Orderly saving needs the steps behind it to be free again; they will be the same.
             checkpoints.remove_after(restored.step)
     if restored is None:
-        return None, Elapsed(), None
-    return restored.state, restored.elapsed, restored.step
+        return None, Elapsed(), None, None
+    return restored.state, restored.elapsed, restored.step, restored.position
 
 
 def _evaluate(
     command: Command, planned: loop.Run, checkpoints: Checkpoints, console: Console
 ) -> int:
     """Evaluates the newest whole checkpoint and shows the table; nothing is written."""
-    state, elapsed, _, damaged = checkpoints.restore(loop.abstract_state(planned))
-    for line in damaged:
+    restored = checkpoints.restore(loop.abstract_state(planned))
+    state, elapsed = restored.state, restored.elapsed
+    for line in restored.damaged:
         say(console, line)
     with console.status(f"evaluating step {int(state.step):,}"):
         evaluation = planned.evaluate(state)

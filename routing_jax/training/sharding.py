@@ -128,3 +128,36 @@ def _fetch(array: jax.Array) -> np.ndarray:
     if array.is_fully_addressable or array.is_fully_replicated:
         return np.asarray(array)
     return multihost_utils.process_allgather(array, tiled=True)
+
+
+class Split:
+    """How the axis of n of some images lies on a mesh.
+
+    Args:
+      mesh: the mesh.
+      shape: of the images of all processes.
+      axis: of n.
+
+    Attributes:
+      columns: int [k], the places along that axis that this process's devices hold, ascending.
+    """
+
+    def __init__(self, mesh: Mesh, shape: tuple[int, ...], *, axis: int) -> None:
+        self.sharding = NamedSharding(mesh, P(*(None,) * axis, DATA))
+        self._shape, self._axis = shape, axis
+        places = self.sharding.addressable_devices_indices_map(shape).values()
+        self.columns = np.unique(np.concatenate([self._columns(place) for place in places]))
+
+    def to_devices(self, images: np.ndarray) -> jax.Array:
+        """Images of this process's columns as those of all; no process waits for another."""
+
+        def part(place: tuple[slice, ...]) -> np.ndarray:
+            wanted = self._columns(place)
+            start = int(np.searchsorted(self.columns, wanted[0]))
+            inside = (slice(None),) * self._axis
+            return images[(*inside, slice(start, start + len(wanted)))]
+
+        return jax.make_array_from_callback(self._shape, self.sharding, part)
+
+    def _columns(self, place: tuple[slice, ...]) -> np.ndarray:
+        return np.arange(self._shape[self._axis])[place[self._axis]]

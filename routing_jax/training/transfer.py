@@ -23,6 +23,7 @@ from routing_jax.training.checkpointing import Checkpoints, told_shape
 from routing_jax.training.compilation import cached_compilations
 from routing_jax.training.state import TrainState, by_path
 from routing_jax.training.step import variables_of
+from routing_jax.training.streamed import shapes_of
 from routing_jax.workdir import Workdir
 
 _SHAPING = ("model.", "dispatch.", "router.", "data.image_size", "data.name", "data.tasks")
@@ -68,7 +69,7 @@ def start(run: loop.Run, one: loop.Run, *, say: Say) -> TrainState | None:
     say(f"Starting from {place}: {numbers:,} numbers in {len(given)} arrays{own}.")
     with cached_compilations():
         hyper = sharding.place(run.hyper, run.mesh, run.rules)
-        train = loop.to_device(run.tasks.train, run.mesh)
+        train = loop.to_init(run, loop.to_device(run.tasks.train, run.mesh))
         return run.init(hyper, train, given)
 
 
@@ -125,7 +126,7 @@ def _suitable(source: _Source, one: loop.Run, place: str) -> dict[str, np.ndarra
 def owned_by_tasks(one: loop.Run) -> set[str]:
     """Paths of the arrays that belong to tasks: their shapes change with the number of tasks."""
     usual = by_path(variables_of(loop.abstract_state(one)))
-    program, train = one.program, one.tasks.train
+    program, train = one.program, shapes_of(one.tasks.train)
     more = train.index.shape[0] + 1
     config = program.config.copy_and_resolve_references()
     if config.router.routes[0].isdigit():  # a table has to hold one for each task

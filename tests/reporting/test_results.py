@@ -31,7 +31,7 @@ def test_the_fields_of_the_contract(make_run):
         "num_test": 10_000,
         "evaluated_on": "test",
     }
-    times = {"total", "compile", "first_step", "train", "per_step", "save"}
+    times = {"total", "compile", "first_step", "train", "per_step", "save", "wait"}
     assert set(results["seconds"]) == times
     assert np.shape(results["routing_map"]) == (2, 3, 2)
     assert len(results["curve"]) == 2

@@ -14,6 +14,7 @@ import jax
 import numpy as np
 import pytest
 from small_compositional import SMALL_COMPOSITIONAL
+from streamed_sets import streamed
 
 from routing_jax.devices import Devices
 from routing_jax.errors import UserError
@@ -21,6 +22,7 @@ from routing_jax.mesh import make_mesh
 from routing_jax.sweep.cells_run import together
 from routing_jax.training import loop, sharding
 from routing_jax.training.run import make_run
+from routing_jax.training.streamed import Feed
 
 EIGHT = "--xla_force_host_platform_device_count=8"
 ON_EIGHT = jax.device_count() == 8
@@ -138,6 +140,23 @@ def test_examples_are_split_and_nothing_else_changes(tiny_config, digits, system
     config = tiny_config(**ON_DATA_ALONE[system])
     spread = Trained(make_run(config, digits, make_mesh({"data": 8})))
     assert_same(spread, Trained(make_run(config, digits)))
+
+
+@on_eight
+def test_streamed_images_are_split_as_those_in_memory_are(tiny_config, digits):
+    run = make_run(tiny_config(), streamed(digits), make_mesh({"data": 4, "block": 2}))
+    feed, alone = Feed(run, step=0), Feed(make_run(tiny_config(), streamed(digits)), step=0)
+    spread, whole = feed.at(0).images.images, alone.at(0).images.images
+    for one in (feed, alone):
+        one.close()
+    assert {shard.data.shape for shard in spread.addressable_shards} == {(12, 1, 2, 8, 8, 1)}
+    np.testing.assert_array_equal(spread, whole)
+    state = run.init(run.hyper, loop.to_init(run, loop.to_device(digits.train, run.mesh)))
+    found, expected = (
+        run.evaluate(state),
+        make_run(tiny_config(), digits).evaluate(sharding.to_host(state)),
+    )
+    np.testing.assert_allclose(found.metrics["accuracy"], expected.metrics["accuracy"], rtol=1e-5)
 
 
 @on_eight

@@ -67,9 +67,10 @@ def test_a_stopwatch_goes_on_from_earlier_starts():
     watch.stepped(3.0)
     watch.evaluated(4.0)
     watch.saved(0.5)
+    watch.waited(0.25)
     elapsed = watch.read()
     assert elapsed.total == pytest.approx(101.0, abs=0.5)
-    assert elapsed[1:] == (7.0, 8.0, 87.0, 14.0, 1.5)
+    assert elapsed[1:] == (7.0, 8.0, 87.0, 14.0, 1.5, 0.25)
 
 
 def test_segments_take_the_seconds_that_are_asked_for():

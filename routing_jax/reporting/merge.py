@@ -63,7 +63,9 @@ def merge(parts: Sequence[dict[str, Any]]) -> dict[str, Any]:
         "multiply_adds": _joined_costs(parts),
         "selection": _joined_selection(parts),
         "seconds": {
-            name: median(part["seconds"][name] for part in parts) for name in first["seconds"]
+            # Earlier versions do not tell what they never did, such as waiting for images.
+            name: median(part["seconds"].get(name, 0.0) for part in parts)
+            for name in first["seconds"]
         },
         **{name: median(part[name] for part in parts) for name in _COSTS},
         "per_seed": {name: [part[name] for part in parts] for name in ("seconds", *_COSTS)},

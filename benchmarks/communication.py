@@ -1,6 +1,7 @@
 """What devices send each other in a training step, read off the compiled program.
 
-    python -m benchmarks.communication [--devices=8,64] [--experiment=cifar_mtl.py] [--quick]
+    python -m benchmarks.communication [--devices=8,64] [--block=2] [--experiment=cifar_mtl.py]
+    python -m benchmarks.communication --quick
 
 Compiles one step of an experiment for meshes of fake devices, parts of this CPU, each mesh in a
 process of its own, and lists the collectives of the program. Nothing is run: sizes are those that
@@ -13,6 +14,9 @@ of the batch, forward and backward, in products and convolutions. Meshes named "
 compiled: a step of data parallelism adds up the same gradients whatever the mesh, so that payloads
 are those of the largest compiled mesh and only the ring's factor differs. That this holds is seen
 in the compiled ones.
+
+Collectives in loops are counted once each, and how many there are is said: with banks split along
+`block`, the loop over examples whose block is full has some, and turns as often as routing needs.
 
 `hidden_from` is the number of examples of each task on a device from which the step computes for
 longer than it communicates, on a device of `--teraflops`, of which it reaches `--utilisation`, and
@@ -36,7 +40,7 @@ from ml_collections import ConfigDict
 from benchmarks.timing import print_line
 from routing_jax.devices import mesh_text
 from routing_jax.experiment import load_config
-from routing_jax.mesh import DATA, make_mesh
+from routing_jax.mesh import BLOCK, DATA, make_mesh
 from routing_jax.models.factory import DataShape
 from routing_jax.training import sharding
 from routing_jax.training.products_on_cpu import products
@@ -64,6 +68,8 @@ class Collective(NamedTuple):
     """Bytes of its result on a device."""
     group: int
     """Devices that take part together."""
+    looped: bool
+    """It stands in a loop, where it runs more often than it is written."""
 
     @property
     def sent(self) -> float:
@@ -83,22 +89,15 @@ def factor(kind: str, group: int) -> float:
 
 
 def collectives(program: str) -> list[Collective]:
-    """The collectives in the text of a compiled program.
-
-    Raises:
-      ValueError: one of them stands in a loop, where it runs more often than it is written.
-    """
+    """The collectives in the text of a compiled program."""
     found, inside = [], ""
     bodies = set(re.findall(r"body=(%[\w.\-]+)", program))
     for line in program.splitlines():
         if line and not line[0].isspace():
             inside = line.split(" ")[0]
         match = _COLLECTIVE.search(line)
-        if not match:
-            continue
-        if inside in bodies:
-            raise ValueError(f"a collective stands in the loop {inside}: {line.strip()[:200]}")
-        found.append(Collective(match[2], _size(match[1]), _group(line)))
+        if match:
+            found.append(Collective(match[2], _size(match[1]), _group(line), inside in bodies))
     return found
 
 
@@ -153,12 +152,12 @@ def _data() -> MultiTaskData:
 
 def measure(experiment: str, sizes: Mapping[str, int], options: argparse.Namespace) -> None:
     """Prints the line of a mesh, for which this process has to have as many devices."""
-    config = load_config(experiment, EXPERIMENTS)
+    config = load_config(str(EXPERIMENTS / experiment), EXPERIMENTS)
     config.training.examples_per_task = options.examples_per_device * sizes[DATA]
     found = collectives(compile_step(config, sizes))
     of_device = operations(config) / sizes[DATA]
     _report(experiment, sizes, found, of_device, options, how="compiled")
-    if sizes[DATA] == max(options.devices):
+    if options.block == 1 and sizes[DATA] == max(options.devices):
         for devices in BY_FORMULA:
             larger = [one._replace(group=devices) for one in found]
             _report(experiment, {DATA: devices}, larger, of_device, options, how="by formula")
@@ -185,6 +184,7 @@ def _report(
             }
             for kind in sorted({one.kind for one in found})
         },
+        "in_loops": sum(one.looped for one in found),
         "megabytes_sent": _megabytes(sent),
         "gigaflops": float(f"{of_device / 1e9:.4g}"),
         "hidden_from": math.ceil(options.examples_per_device * communicates / computes),
@@ -203,7 +203,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Prints JSON lines, each mesh in a process of its own."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0], allow_abbrev=False)
     parser.add_argument("--experiment", default="cifar_mtl.py", help="in experiments/, on CIFAR")
-    parser.add_argument("--devices", type=_numbers, default=(8, 64), help="sizes along data: 8,64")
+    parser.add_argument("--devices", type=_numbers, default=(8, 64), help="of a mesh: 8,64")
+    parser.add_argument("--block", type=int, default=1, help="of them along block")
     parser.add_argument("--examples_per_device", type=int, default=16, help="of each task")
     parser.add_argument("--teraflops", type=float, default=990, help="peak of a device")
     parser.add_argument("--utilisation", type=float, default=0.3, help="of it that is reached")
@@ -220,7 +221,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
             command = [sys.executable, "-m", "benchmarks.communication", *given]
             subprocess.run(command, cwd=ROOT, env=environment, check=True)
         elif here == devices:
-            measure(options.experiment, {DATA: devices}, options)
+            sizes = {DATA: devices // options.block, BLOCK: options.block}
+            measure(options.experiment, sizes, options)
 
 
 def _numbers(text: str) -> tuple[int, ...]:

@@ -25,17 +25,16 @@ use_global_device_ids=true, to_apply=%region
 def test_collectives_of_a_program():
     # 20 x 5 floats of 4 bytes and 3 of 2; 16 whole numbers of 4 bytes over groups of four.
     assert collectives(PROGRAM) == [
-        Collective("all-reduce", 20 * 5 * 4 + 3 * 2, 8),
-        Collective("all-gather", 16 * 4, 4),
+        Collective("all-reduce", 20 * 5 * 4 + 3 * 2, 8, looped=False),
+        Collective("all-gather", 16 * 4, 4, looped=False),
     ]
 
 
-def test_a_collective_in_a_loop_is_not_counted_once():
+def test_a_collective_in_a_loop_is_known_as_one():
     looped = PROGRAM.replace("ENTRY %main", "%body").replace(
         "HloModule step", "HloModule step\n  %w = while(%s), condition=%c, body=%body"
     )
-    with pytest.raises(ValueError, match=r"^a collective stands in the loop %body: %all-reduce"):
-        collectives(looped)
+    assert [one.looped for one in collectives(looped)] == [True, True]
 
 
 @pytest.mark.parametrize(
@@ -61,6 +60,7 @@ def test_a_step_on_eight_devices_sends_its_gradients(capfd):
     compiled, *by_formula = lines
     assert compiled["how"] == "compiled"
     assert [line["settings"]["mesh"]["data"] for line in by_formula] == [128, 256, 512, 1024]
+    assert compiled["in_loops"] == 0
     # All parameters of the network, 4 bytes each, and little besides.
     reduced = compiled["collectives"]["all-reduce"]["megabytes"]
     assert 703_348 * 4 / 1e6 <= reduced <= 1.2 * 703_348 * 4 / 1e6

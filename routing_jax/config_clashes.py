@@ -1,5 +1,6 @@
 """Fields that are each allowed but do not go together, and what to change then."""
 
+from routing_jax.config_clashes_adaptation import ADAPTATION
 from routing_jax.config_clashes_components import COMPONENTS
 from routing_jax.config_clashes_compositional import COMPOSITIONAL
 from routing_jax.config_clashes_data import DATA, DISJOINT_TASKS
@@ -28,7 +29,7 @@ _MODEL = (
     ),
     Clash(
         ("model.dropout", "model.head"),
-        lambda dropout, head: dropout > 0 and head != "own",
+        lambda dropout, head: dropout > 0 and head == "routed",
         "dropout stands before a head of each task's own; set model.head to own or model.dropout "
         "to 0",
     ),
@@ -322,7 +323,7 @@ _TRAINING = (
 )
 
 CLASHES = (
-    *(*DATA, *_MODEL, *COMPONENTS, *COMPOSITIONAL),
+    *(*DATA, *_MODEL, *COMPONENTS, *COMPOSITIONAL, *ADAPTATION),
     *(*_BASELINES, *_ROUTER, *_UNUSED, *_TRAINING),
 )
 

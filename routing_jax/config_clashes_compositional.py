@@ -18,7 +18,7 @@ COMPOSITIONAL = (
     ),
     Clash(
         ("model.name", "model.head"),
-        lambda name, head: name == "compositional" and head != "own",
+        lambda name, head: name == "compositional" and head == "routed",
         "all blocks of a compositional network keep the map, so none can give the logits; set "
         "model.head to own",
     ),

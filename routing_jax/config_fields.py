@@ -7,7 +7,7 @@ checks and the command line's help are derived from it.
 import re
 from typing import NamedTuple
 
-from routing_jax import config_components
+from routing_jax import config_adaptation, config_components
 from routing_jax import config_rules as rules
 from routing_jax.config_rules import Field, Rule, one_of, or_none
 
@@ -60,7 +60,7 @@ STEMS = ("strided", "space_to_depth", "plain")
 ENCODERS = ("conv4", "stem", "flatten", "pixels", "pointwise", *STEMS)
 BLOCKS = ("dense", "conv", "valid_conv", "components", "inverted_residual")
 STATISTICS = ("shared", "per_depth", "per_depth_and_task")
-HEADS = ("routed", "own")
+HEADS = ("routed", "own", "shared")
 BANKS = ("per_depth", "shared")
 TRAINABLE = ("head", "mixing", "normalisation", "statistics", "blocks", "encoder", "adapter")
 """The parts of a network that can train; see `training.trainable`."""
@@ -168,6 +168,7 @@ FIELDS: dict[str, Field] = {
     "data.alphabets": Field(
         "", rules.ANY_TEXT, "alphabets by name, such as Gujarati,Korean; '' = by data.num_tasks"
     ),
+    **config_adaptation.DATA,
     "data.label_fraction": Field(
         1.0, rules.UNIT_ABOVE_ZERO, "share of the training labels that is kept, task by task"
     ),
@@ -211,7 +212,8 @@ FIELDS: dict[str, Field] = {
     "model.head": Field(
         "routed",
         one_of(HEADS),
-        "whether the last routed layer gives the logits, or a layer of each task's own behind it",
+        "what gives the logits: the last routed layer, or a layer behind it that each task has of "
+        "its own, or that all tasks of the same classes share",
     ),
     "model.dropout": Field(
         0.0, rules.UNIT_BELOW_ONE, "share of features dropped before such a head"
@@ -348,6 +350,7 @@ FIELDS: dict[str, Field] = {
         one_of(UNUSED_BLOCKS),
         "a block that no example took: keep it, or let momentum and adam move it",
     ),
+    **config_adaptation.ADAPTATION,
     # Training.
     "training.epochs": Field(
         None,
@@ -365,9 +368,9 @@ FIELDS: dict[str, Field] = {
     ),
     "training.trainable": Field(
         "all",
-        rules.all_or_some_of(TRAINABLE),
-        "which parts train; mixing are routers and mixing weights, normalisation their scales and "
-        "offsets, statistics the running averages",
+        rules.some_of(TRAINABLE, "all", "none"),
+        "which parts train, or in an adaptation which of the target's own; mixing are routers and "
+        "mixing weights, normalisation their scales and offsets, statistics the running averages",
     ),
     "training.round_robin": Field(
         False, rules.FLAG, "whether a step learns from one task only, in turns, instead of from all"

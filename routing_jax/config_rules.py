@@ -85,8 +85,8 @@ def one_of(names: Sequence[str]) -> Rule:
     return Rule(str, f"one of: {', '.join(names)}", lambda value: value in names)
 
 
-def all_or_some_of(names: Sequence[str]) -> Rule:
-    """The word all, or some of the names that exist, each once."""
+def some_of(names: Sequence[str], *words: str) -> Rule:
+    """Some of the names that exist, each once, or one of the words that stand for a choice."""
 
     def are_names(value: str) -> bool:
         found = value.split(",")
@@ -94,8 +94,8 @@ def all_or_some_of(names: Sequence[str]) -> Rule:
 
     return Rule(
         str,
-        f"all, or some of {', '.join(names)}, such as {','.join(names[:2])}",
-        lambda value: value == "all" or are_names(value),
+        f"{', '.join(words)}, or some of {', '.join(names)}, such as {','.join(names[:2])}",
+        lambda value: value in words or are_names(value),
     )
 
 

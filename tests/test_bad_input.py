@@ -58,7 +58,7 @@ WRONG_VALUES = [
     ("model.depth", 0, "an integer >= 1 (default 3)"),
     ("model.width", -1, "an integer >= 1 (default 128)"),
     ("model.bank", "own", "one of: per_depth, shared (default 'per_depth')"),
-    ("model.head", "linear", "one of: routed, own (default 'routed')"),
+    ("model.head", "linear", "one of: routed, own, shared (default 'routed')"),
     ("model.dropout", 1.0, "a number in [0, 1) (default 0.0)"),
     ("model.block_noise", -0.1, "a number in [0, 1] (default 1.0)"),
     ("model.dtype", "float16", "one of: float32, bfloat16 (default 'float32')"),
@@ -174,8 +174,8 @@ WRONG_VALUES = [
     (
         "training.trainable",
         "heads",
-        "all, or some of head, mixing, normalisation, statistics, blocks, encoder, adapter, such "
-        "as head,mixing (default 'all')",
+        "all, none, or some of head, mixing, normalisation, statistics, blocks, encoder, adapter, "
+        "such as head,mixing (default 'all')",
     ),
     ("data.first_task", -1, "an integer >= 0 (default 0)"),
     (

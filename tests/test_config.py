@@ -73,6 +73,8 @@ def test_the_defaults_are_those_of_the_paper_and_the_issue():
             "validation_fraction": 0.0,
             "validation_use": "tuning",
             "alphabets": "",
+            "domains": "all",
+            "target": "",
             "label_fraction": 1.0,
             "examples_per_class": None,
             "image_size": 0,
@@ -148,6 +150,13 @@ def test_the_defaults_are_those_of_the_paper_and_the_issue():
             "schedule": "step",
             "l2": 0.0,
             "unused_blocks": "keep",
+        },
+        "adaptation": {
+            "loss": "moments",
+            "moments_weight": 5e-4,
+            "start_from": "",
+            "opponent_learning_rate": 1e-4,
+            "train_sources": False,
         },
         "training": {
             "epochs": None,

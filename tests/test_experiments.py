@@ -26,6 +26,14 @@ ARGUMENTS = {
         "baseline=wide_trunk",
         "baseline=joint_classifier",
     ),
+    "compositional_adaptation": (
+        "row=sources",
+        *(f"row={row}" for row in ("source_only", "statistics", "mixing")),
+        "target=mnist,row=sources",
+        "target=digits,row=both,loss=adversarial",
+        "loss=discrepancy",
+        "row=both,sources=training",
+    ),
     "compositional_mtl": (
         "data=digits",
         "baseline=independent_blocks",

@@ -116,7 +116,7 @@ def test_what_the_source_is_judged_by_is_taken():
 
 def test_averages_of_tasks_are_their_own(source):
     run = planned(source, model__statistics="per_depth_and_task")
-    own = transfer.owned_by_tasks(run)
+    own = set(transfer.owned_by_tasks(run))
     assert own - OWN and all(name.startswith("batch_stats.averages") for name in own - OWN)
 
 

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from routing_jax.config_adaptation import DOMAINS, sources
 from routing_jax.data.labelled_images import LabelledImages
 from routing_jax.data.resizing import downsized, enlarged
 from routing_jax.data.sources import SPLITS, embedded_digits
@@ -23,16 +24,19 @@ def digit_domains(read: Callable[[str], Splits], *, side: int) -> Splits:
     """
     sets = {name: read(name) for name in PREPARED_DIGITS}
     scaled = enlarged if side > 8 else downsized
-    domains = {
-        "mnist": sets["mnist"],
-        "mnist rotated": {split: _turned(images) for split, images in sets["mnist"].items()},
-        "usps": sets["usps"],
-        "digits": {
-            split: replace(images, images=scaled(images.images, side))
-            for split, images in embedded_digits().items()
-        },
+    turned = {split: _turned(images) for split, images in sets["mnist"].items()}
+    embedded = {
+        split: replace(images, images=scaled(images.images, side))
+        for split, images in embedded_digits().items()
     }
+    domains = dict(zip(DOMAINS, (sets["mnist"], turned, sets["usps"], embedded), strict=True))
     return {split: _joined(domains, split) for split in SPLITS}
+
+
+def rows(domains: str, target: str) -> list[int]:
+    """The numbers of the tasks of `data.domains` and, last, of `data.target` if there is one."""
+    names = [*sources(domains, target), *([target] if target else [])]
+    return [DOMAINS.index(name) for name in names]
 
 
 def _turned(images: LabelledImages) -> LabelledImages:

@@ -67,6 +67,13 @@ def keep_of_each_class(arrays: TaskArrays, count: int) -> TaskArrays:
     return dataclasses.replace(arrays, labels=found)
 
 
+def without_labels(arrays: TaskArrays, *, task: int) -> TaskArrays:
+    """The tasks, one of which has lost all its labels; its examples stay."""
+    found = arrays.labels.copy()
+    found[task] = -1
+    return dataclasses.replace(arrays, labels=found)
+
+
 def smallest_class(arrays: TaskArrays) -> int:
     """Labelled examples of the smallest class of any task; labels are classes."""
     counted = is_counted(arrays.labels, arrays.sizes)

@@ -102,6 +102,8 @@ def load(data_config: ConfigDict, *, say: Say, room: int | None = None) -> TaskS
     _require_examples({"training": learned, evaluated_on: tested, **others}, data_config)
     if not data_config.share_images:
         learned = labels.without_unlabelled(learned)
+    if data_config.target:
+        learned = labels.without_labels(learned, task=-1)
     return TaskSet(
         name=train.name,
         embedded_fallback=fallback,
@@ -303,6 +305,8 @@ def _tasks(images: LabelledImages, data_config: ConfigDict) -> TaskArrays:
             f"{data_config.tasks} has {exist} tasks: set data.num_tasks to at most {exist}, or to "
             "None for all."
         )
+    if data_config.domains != "all" or data_config.target:
+        return arrays.subset(domains.rows(data_config.domains, data_config.target))
     if data_config.alphabets:
         return arrays.subset(_named(data_config.alphabets, arrays.names))
     return arrays.subset(list(range(first, first + wanted if wanted else exist)))

@@ -73,8 +73,8 @@ def cut_network(
     cut = CUTS[type(model)](model, variables, task)
     own = {"encoder": _encoder_variables(variables), "layers": cut.params}
     if model.head is not None:
-        head = params["head"]["blocks"]
-        own["head"] = head if task is None else take(head, task)
+        head, shared = params["head"]["blocks"], model.head.num_blocks == 1
+        own["head"] = head if task is None else take(head, 0 if shared else task)
 
     def network(params: Params, inputs: jax.Array, tasks: jax.Array) -> jax.Array:
         x = model.encoder.apply(params["encoder"], inputs, train=False)
@@ -107,6 +107,7 @@ def _answer(
     if model.head is not None and one:
         x = model.head.apply_block(params["head"], x)
     elif model.head is not None:
-        heads = take_each(params["head"], tasks)
+        row = jnp.zeros_like(tasks) if model.head.num_blocks == 1 else tasks
+        heads = take_each(params["head"], row)
         x = jax.vmap(model.head.apply_block)(heads, x[:, None])[:, 0]
     return x.astype(jnp.float32)

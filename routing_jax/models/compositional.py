@@ -88,10 +88,12 @@ class CompositionalNetwork(MultiTaskNetwork):
         if moving and not self.is_initializing():
             self.averages.move(found)
         probabilities = jnp.broadcast_to(weights, (self.num_tasks, *weights.shape[1:]))
+        adapted = self.adapter(x)
         return Routed(
-            self.answer(self.adapter(x), training=training),
+            self.answer(adapted, training=training),
             None,
             jax.lax.stop_gradient(probabilities)[:, None],
+            features=(x, adapted),
         )
 
     def _run_depth(

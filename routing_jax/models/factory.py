@@ -93,11 +93,11 @@ def make_model(
     encoder = _encoder(config.model, shape.image)
     layers = layers_of(config.model, _encoded_shape(encoder, shape.image), shape.num_classes)
     head = None
-    if config.model.head == "own":
+    if config.model.head != "routed":
         adapted = config.model.block == "inverted_residual"
         inputs = OutputAdapter().widths[-1:] if adapted else layers[-1].outputs
         block = logits_block(config.model, inputs, shape.num_classes)
-        head = BlockBank(block, shape.num_tasks)
+        head = BlockBank(block, 1 if config.model.head == "shared" else shape.num_tasks)
     parts = _Parts(config, shape, encoder, layers, head, block_noise, seed)
     return MODELS[config.model.name](parts)
 

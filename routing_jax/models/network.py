@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Sequence
+from functools import partial
 from typing import ClassVar, NamedTuple
 
 import flax.linen as nn
@@ -10,6 +11,7 @@ import jax.numpy as jnp
 
 from routing_jax import mesh
 from routing_jax.blocks import Bank, BlockBank
+from routing_jax.dispatch import on_rows
 from routing_jax.routers.router import Router
 from routing_jax.types import Decisions, Exploration
 
@@ -29,6 +31,9 @@ class Routed(NamedTuple):
     allocation: jax.Array | None = None
     """float32 [T, D, K], the probabilities that blocks are on, for their penalties; None where
     blocks are not switched on and off."""
+    features: tuple[jax.Array, ...] = ()
+    """What the last block gives, [T, n, height, width, F], and what the heads take, [T, n, F],
+    where the features of tasks are compared."""
     rivals: jax.Array | None = None
     """float32 [T, n], the log-sum-exp of the logits of the classes of all other tasks, where an
     example's class has to be told from these too; else None."""
@@ -38,7 +43,7 @@ class MultiTaskNetwork(nn.Module):
     """A shared encoder, then D layers of function blocks, and logits.
 
     The last layer gives the logits, unless there is a head: then each task has a layer of its own
-    for them behind the D layers.
+    for them behind the D layers, or all of them share one.
 
     A system is a subclass with `num_tasks` and `route`; `initialise` is there for parameters that a
     forward pass alone does not touch.
@@ -48,7 +53,8 @@ class MultiTaskNetwork(nn.Module):
       banks: the distinct banks.
       bank_of_depth: for each depth, the bank it draws from (one bank at several depths is
         "recursive" routing).
-      head: a bank of one layer for each task; None where the last routed layer gives the logits.
+      head: a bank of one layer for each task, or of a single one for all; None where the last
+        routed layer gives the logits.
       dropout: share of the features that training drops before the head.
       norms: for each depth what stands behind its layer, the same for all tasks and blocks; empty
         where nothing does.
@@ -110,9 +116,16 @@ class MultiTaskNetwork(nn.Module):
         if self.head is not None:
             if training and self.dropout > 0:
                 x = _drop(self.make_rng("router"), x, self.dropout)
-            head = jax.tree.map(lambda leaf: of_tasks(leaf, tasks), self.head(x[0]))
-            x = jax.vmap(self.head.apply_block)(head, x)
+            x = self._through_head(x, tasks)
         return x.astype(jnp.float32)
+
+    def _through_head(self, x: jax.Array, tasks: jax.Array | None) -> jax.Array:
+        heads = self.head(x[0])
+        if self.head.num_blocks == 1:  # of all tasks, or of the only one
+            head = jax.tree.map(lambda leaf: leaf[0], heads)
+            return on_rows(partial(self.head.apply_block, head), x)
+        own = jax.tree.map(lambda leaf: of_tasks(leaf, tasks), heads)
+        return jax.vmap(self.head.apply_block)(own, x)
 
     def initialise(self, x: jax.Array) -> None:
         """Touches the parameters that `route` may leave out, given representations [T, n, ...]."""

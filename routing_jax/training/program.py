@@ -15,6 +15,7 @@ from routing_jax.models.network import MultiTaskNetwork
 from routing_jax.objectives import OBJECTIVES, Objective
 from routing_jax.reporting.formats import higher_is_better
 from routing_jax.rl.rewards import empty_usage
+from routing_jax.training.adaptation import make_alignment, start_opponent
 from routing_jax.training.evaluation import (
     Answers,
     Evaluation,
@@ -121,6 +122,11 @@ class Program:
         routing = routing_of(routed.probabilities, switches=model.switches_blocks)
         params, batch_stats = variables["params"], variables.get("batch_stats", {})
         require_parts(self.config.training.trainable, params, batch_stats)
+        opponent = None
+        if self.config.data.target:
+            alignment = make_alignment(self.config, model, self.objective)
+            own = jax.random.fold_in(keys.init, 1)
+            opponent = start_opponent(self.config, alignment, routed, params, own)
         return TrainState(
             step=jnp.int32(0),
             params=params,
@@ -135,6 +141,7 @@ class Program:
                 if self.chooses
                 else None
             ),
+            opponent=opponent,
         )
 
     def segment(

@@ -12,7 +12,7 @@ from routing_jax.config_components import num_blocks
 from routing_jax.devices import mesh_text
 from routing_jax.reporting import results
 from routing_jax.reporting.formats import higher_is_better
-from routing_jax.training import trainable
+from routing_jax.training import adaptation
 from routing_jax.training.cost import routed_cost
 from routing_jax.training.evaluation import Evaluation
 from routing_jax.training.loop import Run
@@ -75,7 +75,7 @@ def run_record(
         ),
         examples_per_second=planned.task_examples / per_step,
         parameters=sum(leaf.size for leaf in jax.tree.leaves(params)),
-        trained_parameters=trainable.numbers(config.training.trainable, params),
+        trained_parameters=adaptation.numbers(config, params),
         config=config.to_dict(),
         command=command,
         device=_device(planned.mesh),

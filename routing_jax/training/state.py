@@ -9,6 +9,7 @@ from ml_collections import ConfigDict
 
 from routing_jax.config import flatten
 from routing_jax.config_fields import RULES, TRACED
+from routing_jax.models.network import Routed
 from routing_jax.rl.rewards import UsageHistory
 from routing_jax.types import Exploration, Params
 
@@ -202,6 +203,13 @@ class Best(NamedTuple):
     """int32 scalar."""
 
 
+class Opponent(NamedTuple):
+    """What trains against the network: a discriminator, or a second head; see `alignment`."""
+
+    params: Params
+    optimizer: optax.OptState
+
+
 class TrainState(NamedTuple):
     """All of a run's state; with the hyperparameters it determines every later step."""
 
@@ -216,6 +224,20 @@ class TrainState(NamedTuple):
     snapshots: Snapshots
     best: Best | None = None
     """None where the last step is what counts."""
+    opponent: Opponent | None = None
+    """None where nothing opposes."""
+
+
+class Learned(NamedTuple):
+    """What a step has found out before parameters move."""
+
+    loss: jax.Array
+    gradients: Params
+    routed: Routed
+    batch_stats: Params
+    """The running averages after the batch."""
+    opponent: Opponent | None = None
+    """The opponent after the batch."""
 
 
 def judged(state: TrainState) -> TrainState:

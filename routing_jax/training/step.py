@@ -16,8 +16,10 @@ from routing_jax.models.routing_network import RoutingNetwork
 from routing_jax.objectives import Objective, offered, share_of_tasks
 from routing_jax.rl import rewards
 from routing_jax.routers.allocation import Penalties, penalty
+from routing_jax.training.adaptation import LossOf, adapt, make_alignment
 from routing_jax.training.state import (
     Hyperparams,
+    Learned,
     Routing,
     Tally,
     TrainState,
@@ -61,26 +63,42 @@ def train_step(
         loss += _penalty(hyper, routed, lesson.progress)
         return loss, (routed, updated.get("batch_stats", {}))
 
-    (loss, (routed, batch_stats)), gradients = jax.value_and_grad(loss_of, has_aux=True)(
-        state.params
-    )
-    learned = {}
+    if config.data.target:
+        alignment = make_alignment(config, model, objective)
+        learned = adapt(config, alignment, state, loss_of, batch, lesson.rule_key)
+    else:
+        learned = _by_labels(state, loss_of)
+    routed, more = learned.routed, {}
     if model.learned_router is not None:
-        learned["trajectory"] = _trajectory(config, model, objective, hyper, state, routed, lesson)
-    updates, optimizer_state = optimizer.update(gradients, state.optimizer, state.params, **learned)
+        more["trajectory"] = _trajectory(config, model, objective, hyper, state, routed, lesson)
+    updates, optimizer_state = optimizer.update(
+        learned.gradients, state.optimizer, state.params, **more
+    )
     return state._replace(
         step=state.step + 1,
         params=held(
             config.training.trainable, state.params, optax.apply_updates(state.params, updates)
         ),
-        batch_stats=batch_stats,
+        batch_stats=learned.batch_stats,
         optimizer=optimizer_state,
         usage=_remember(config.router, state.usage, routed),
         routing=_met(state.routing, routed.probabilities, lesson.tasks, model),
         tally=_count(
-            state.tally, state.step + 1, loss, objective.metrics(routed.logits, batch), batch
+            state.tally,
+            state.step + 1,
+            learned.loss,
+            objective.metrics(routed.logits, batch),
+            batch,
         ),
+        opponent=learned.opponent,
     )
+
+
+def _by_labels(state: TrainState, loss_of: LossOf) -> Learned:
+    """What a step learns from labels alone."""
+    found = jax.value_and_grad(loss_of, has_aux=True)(state.params)
+    (loss, (routed, batch_stats)), gradients = found
+    return Learned(loss, gradients, routed, batch_stats)
 
 
 class _Lesson(NamedTuple):

@@ -10,6 +10,7 @@ from routing_jax.config_fields import TRAINABLE
 from routing_jax.errors import UserError
 from routing_jax.types import Params
 
+_WORDS = {"all": TRAINABLE, "none": ()}
 _NORMALISATIONS = ("BatchNorm_", "GroupNorm_")
 _MIXING = ("router", "mixture", "mix_")
 """How the names begin of what decides between blocks, or mixes them."""
@@ -17,7 +18,7 @@ _MIXING = ("router", "mixture", "mix_")
 
 def chosen(trainable: str) -> frozenset[str]:
     """The parts that a value of `training.trainable` names."""
-    return frozenset(TRAINABLE if trainable == "all" else trainable.split(","))
+    return frozenset(_WORDS.get(trainable, trainable.split(",")))
 
 
 def part_of(path: tuple[str, ...]) -> str:
@@ -59,7 +60,7 @@ def require_parts(trainable: str, params: Params, batch_stats: Params) -> None:
     Raises:
       UserError: it has nothing of a part that is named.
     """
-    if trainable == "all":
+    if trainable in _WORDS:
         return
     there = {part_of(path) for path in flatten_dict(params)}
     if set(batch_stats) - {"router"}:  # a temperature is no average

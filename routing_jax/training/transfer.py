@@ -6,6 +6,7 @@ can start from a trained one.
 """
 
 import dataclasses
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -104,7 +105,10 @@ def _suitable(source: _Source, one: loop.Run, place: str) -> dict[str, np.ndarra
     """The arrays that the run takes over."""
     here = by_path(variables_of(loop.abstract_state(one)))
     same_tasks = (source.dataset, source.tasks) == (one.tasks.name, one.tasks.task_names)
-    own = set() if same_tasks else owned_by_tasks(one)
+    if one.program.config.data.target:
+        source, own = _with_target(source, one, place), set()
+    else:
+        own = set() if same_tasks else set(owned_by_tasks(one))
     names = sorted((here.keys() | source.arrays.keys()) - own, key=_parameters_first)
     for name in names:
         there, now = (_told(arrays.get(name)) for arrays in (source.arrays, here))
@@ -123,8 +127,54 @@ def _suitable(source: _Source, one: loop.Run, place: str) -> dict[str, np.ndarra
     return given
 
 
-def owned_by_tasks(one: loop.Run) -> set[str]:
-    """Paths of the arrays that belong to tasks: their shapes change with the number of tasks."""
+def _with_target(source: _Source, one: loop.Run, place: str) -> _Source:
+    """The source as if it had the run's tasks: the target, the last of them, is a copy of one.
+
+    Raises:
+      UserError: the source has learned other tasks, or the target, or at another temperature.
+    """
+    config, tasks = one.program.config, one.tasks.task_names
+    labelled, target = tasks[:-1], config.data.target
+    told = f"training.init_from = {place} has learned {', '.join(source.tasks)}"
+    missing = [name for name in labelled if name not in source.tasks]
+    if source.dataset != one.tasks.name or missing:
+        raise UserError(
+            f"{told} of {source.dataset}, and the sources of this run are {', '.join(labelled)} of "
+            f"{one.tasks.name}: train them first, or name them alike in data.domains."
+        )
+    if target in source.tasks:
+        raise UserError(
+            f"{told}, and the target of this run, {target}, is among them: name a run without it "
+            "in data.domains."
+        )
+    _require_temperature(source, one, place)
+    start = config.adaptation.start_from or labelled[0]
+    rows = [source.tasks.index(name) for name in (*labelled, start)]
+    axes, arrays = owned_by_tasks(one), dict(source.arrays)
+    for name, axis in axes.items():
+        # An array of another shape stays as it is, and is told then.
+        if name in arrays and arrays[name].shape[axis : axis + 1] == (len(source.tasks),):
+            arrays[name] = np.take(arrays[name], rows, axis)
+    return source._replace(tasks=tasks, arrays=arrays)
+
+
+def _require_temperature(source: _Source, one: loop.Run, place: str) -> None:
+    """Mixing weights keep their meaning only at the temperature that they have ended at."""
+    ended = float(source.arrays.get("batch_stats.router.temperature", 1.0))
+    now = {float(one.hyper.temperature), float(one.hyper.temperature_end)}
+    if not all(math.isclose(ended, value, rel_tol=0.01) for value in now):
+        raise UserError(
+            f"training.init_from = {place} ended at a temperature of {ended:.3g} of its mixing "
+            f"weights: set router.temperature to {ended:.3g} and router.temperature_end to None."
+        )
+
+
+def owned_by_tasks(one: loop.Run) -> dict[str, int]:
+    """The arrays that belong to tasks: their shapes change with the number of tasks.
+
+    Returns:
+      The axis of tasks by path; -1 for an array that is there for some numbers of tasks only.
+    """
     usual = by_path(variables_of(loop.abstract_state(one)))
     program, train = one.program, shapes_of(one.tasks.train)
     more = train.index.shape[0] + 1
@@ -140,7 +190,19 @@ def owned_by_tasks(one: loop.Run) -> set[str]:
     wider = dataclasses.replace(program, config=config, shape=shape)
     state = jax.eval_shape(wider.init, one.hyper, train._replace(**rows))
     changed = by_path(variables_of(state))
-    return {name for name in usual | changed if _told(usual.get(name)) != _told(changed.get(name))}
+    return {
+        name: _axis(usual.get(name), changed.get(name))
+        for name in usual | changed
+        if _told(usual.get(name)) != _told(changed.get(name))
+    }
+
+
+def _axis(before: jax.ShapeDtypeStruct | None, after: jax.ShapeDtypeStruct | None) -> int:
+    """The first axis in which two shapes differ; -1 unless both are there."""
+    if before is None or after is None:
+        return -1
+    pairs = zip(before.shape, after.shape, strict=True)
+    return next(axis for axis, (old, new) in enumerate(pairs) if old != new)
 
 
 def _parameters_first(name: str) -> tuple[bool, str]:

@@ -65,6 +65,7 @@ SYSTEMS = {
     "mixed parameters": COMPOSITIONAL,
     "mixed outputs": COMPOSITIONAL
     | {"dispatch__apply": "mix_outputs", "model__statistics": "per_depth_and_task"},
+    "a head for all tasks": COMPOSITIONAL | {"model__head": "shared"},
     "orders of templates": COMPOSITIONAL
     | {"router__policy": "fixed", "router__routes": ORDERS, "model__num_blocks": None},
     "switched components": COMPONENTS

@@ -73,7 +73,7 @@ COVERED = {
     "router.wpl_convention": fields.WPL_CONVENTIONS,
     "model.bank": fields.BANKS,
     "model.block": ("dense", "conv"),
-    "model.head": fields.HEADS,
+    "model.head": ("routed", "own"),
     "reward.final": fields.FINAL_REWARDS,
     "reward.collaboration": fields.COLLABORATION_REWARDS,
 }

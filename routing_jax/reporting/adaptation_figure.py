@@ -1,0 +1,106 @@
+"""Draws how well a target is answered before and after adaptation, from results of several runs.
+
+python -m routing_jax.reporting.adaptation_figure usps.png runs/usps_*/results.json
+"""
+
+import argparse
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from routing_jax.errors import UserError
+from routing_jax.reporting.figure_style import LINE_COLOURS, new_figure, save, tidy
+from routing_jax.reporting.results import read_results
+
+_PARTS = {
+    "none": "source only",
+    "statistics": "running averages",
+    "mixing": "mixing weights",
+    "mixing,statistics": "both",
+    "statistics,mixing": "both",
+}
+"""What adapts, by `training.trainable`."""
+_ROW = 0.5
+"""Height of a bar, in inches."""
+
+
+def accuracies(runs: Sequence[Mapping[str, Any]]) -> dict[str, list[float]]:
+    """The target's test accuracies by what adapts; several of a row are runs of several seeds.
+
+    Args:
+      runs: the contents of results.json files.
+
+    Raises:
+      UserError: there is no run, one has no target, or they have different ones.
+    """
+    targets = sorted({run["config"]["data"].get("target", "") for run in runs})
+    if len(targets) != 1 or not targets[0]:
+        found = ", ".join(target or "a run without a target" for target in targets) or "no run"
+        raise UserError(f"the figure is of one target's runs, and here is: {found}.")
+    rows: dict[str, list[float]] = {name: [] for name in dict.fromkeys(_PARTS.values())}
+    for run in runs:
+        rows.setdefault(_label(run["config"]), []).append(run["test"]["accuracy"]["per_task"][-1])
+    return {name: found for name, found in rows.items() if found}
+
+
+def draw(runs: Sequence[Mapping[str, Any]], path: Path) -> Path:
+    """Draws a bar for each row, and a line where the sources alone lead; returns the path.
+
+    With several runs of a row a bar is their mean, and dots are the runs.
+
+    Args:
+      runs: see `accuracies`.
+      path: of the PNG.
+    """
+    rows, config = accuracies(runs), runs[0]["config"]
+    about = f"Test accuracy on {config['data']['target']}, whose labels were not seen"
+    figure = new_figure(runs[0], about=about, width=7.5, height=1.7 + _ROW * len(rows))
+    axes = figure.subplots()
+    for place, found in enumerate(rows.values()):
+        percent = 100 * np.array(found)
+        axes.barh(place, percent.mean(), color=LINE_COLOURS[0], height=0.7)
+        axes.plot(percent, [place] * percent.size, "o", color="black", markersize=2.5)
+        axes.text(percent.mean(), place, f" {percent.mean():.1f}", va="center", fontsize=8)
+    if "source only" in rows:
+        before = 100 * np.mean(rows["source only"])
+        axes.axvline(before, color="0.3", linestyle=":", label="before adaptation")
+        figure.legend(loc="outside lower right", fontsize=8, frameon=False)
+    axes.set_yticks(range(len(rows)), list(rows))
+    axes.invert_yaxis()
+    axes.set_xlim(0, 108)
+    axes.set_xlabel("%")
+    tidy(axes)
+    return save(figure, path)
+
+
+def _label(config: Mapping[str, Any]) -> str:
+    """What adapts in a run, by which loss if it is not moment matching."""
+    parts, settings = config["training"]["trainable"], config["adaptation"]
+    if settings["train_sources"]:
+        parts = "both" if parts == "all" else parts
+        label = f"{_PARTS.get(parts, parts)}, sources training"
+    else:
+        label = _PARTS[parts]
+    return label if settings["loss"] == "moments" else f"{label}, {settings['loss']}"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the command line; returns the exit code."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("picture", type=Path, help="PNG to write")
+    parser.add_argument("runs", type=Path, nargs="+", help="results.json of runs with one target")
+    options = parser.parse_args(arguments)
+    try:
+        drawn = draw([read_results(path) for path in options.runs], options.picture)
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    print(drawn)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -56,13 +56,15 @@ def _half_square(difference: jax.Array) -> jax.Array:
 
 @dataclass(frozen=True)
 class Moments:
-    """Moment matching on the maps of the last block; it has no opponent.
+    """Moment matching; it has no opponent.
 
     Attributes:
       weight: of the distance.
+      of_head: match what the head takes, not the maps of the last block.
     """
 
     weight: float
+    of_head: bool = False
 
     def start(self, key: jax.Array, routed: Routed, params: Params) -> None:
         """There is no opponent."""
@@ -70,7 +72,8 @@ class Moments:
     def loss(self, opponent: Params | None, routed: Routed) -> jax.Array:
         """See `moment_distance`."""
         del opponent
-        return self.weight * moment_distance(routed.features[0])
+        maps, adapted = routed.features
+        return self.weight * moment_distance(adapted if self.of_head else maps)
 
 
 class Discriminator(nn.Module):
@@ -176,12 +179,10 @@ class Discrepancy:
 Opposed = Adversarial | Discrepancy
 Alignment = Moments | Opposed
 """A loss for the target's own parameters; `start` gives its opponent's, None where it has none."""
-ALIGNMENTS: dict[str, Callable[[MultiTaskNetwork, Objective, float], Alignment]] = {
-    "moments": lambda model, objective, weight: Moments(weight),
-    "adversarial": lambda model, objective, weight: Adversarial(),
-    "discrepancy": lambda model, objective, weight: Discrepancy(
-        Moments(weight), model.head, objective
-    ),
+ALIGNMENTS: dict[str, Callable[[MultiTaskNetwork, Objective, Moments], Alignment]] = {
+    "moments": lambda model, objective, moments: moments,
+    "adversarial": lambda model, objective, moments: Adversarial(),
+    "discrepancy": lambda model, objective, moments: Discrepancy(moments, model.head, objective),
 }
-"""By the names of `adaptation.loss`: from the network, the objective of its tasks and
-`adaptation.moments_weight`."""
+"""By the names of `adaptation.loss`: from the network, the objective of its tasks, and how its
+moments are matched."""

@@ -5,6 +5,7 @@ from routing_jax.config_rules import Field, Rule, one_of, some_of
 
 DOMAINS = ("mnist", "mnist rotated", "usps", "digits")
 """The tasks of data.name=digit_domains, in their order."""
+FEATURES = ("maps", "head")
 ALIGNMENTS = ("moments", "adversarial", "discrepancy")
 _A_DOMAIN = Rule(str, f"one of: {', '.join(DOMAINS)}, or ''", lambda value: value in ("", *DOMAINS))
 
@@ -23,6 +24,11 @@ DATA = {
 ADAPTATION = {
     "adaptation.loss": Field(
         "moments", one_of(ALIGNMENTS), "what makes the target's features resemble the sources'"
+    ),
+    "adaptation.moments_of": Field(
+        "maps",
+        one_of(FEATURES),
+        "whose moments are matched: of the maps of the last block, or of what the head takes",
     ),
     "adaptation.moments_weight": Field(
         5e-4, rules.POSITIVE, "weight of the distance between moments"

@@ -36,6 +36,8 @@ def test_the_distance_of_moments_by_hand():
     # Between the sources half of (0 + 1) + (1 + 4^2) = 9.
     np.testing.assert_allclose(moment_distance(features), 46 + 9)
     np.testing.assert_allclose(Moments(5e-4).loss(None, routed(features)), 5e-4 * 55)
+    head = Moments(1.0, of_head=True).loss(None, routed(jnp.zeros((3, 2, 1)), features))
+    np.testing.assert_allclose(head, 55)
     # Maps are as many features as they have numbers.
     maps = features.reshape(3, 2, 2, 1, 1)
     np.testing.assert_allclose(moment_distance(maps), 55)
@@ -109,7 +111,7 @@ def test_what_a_discriminator_and_the_target_want(adversarial):
 def discrepancy():
     """The loss, and two sources and a target of one example each; heads take two features."""
     head = BlockBank(DenseBlock(2, activation=False), 1)
-    alignment = ALIGNMENTS["discrepancy"](SimpleNamespace(head=head), OBJECTIVE, 1.0)
+    alignment = ALIGNMENTS["discrepancy"](SimpleNamespace(head=head), OBJECTIVE, Moments(1.0))
     adapted = jnp.array([[[1.0, 0.0]], [[0.0, 1.0]], [[1.0, 1.0]]])
     logits = jnp.zeros((3, 1, 2))
     return alignment, routed(jnp.zeros((3, 1, 1, 1, 1)), adapted, logits)

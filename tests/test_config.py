@@ -153,6 +153,7 @@ def test_the_defaults_are_those_of_the_paper_and_the_issue():
         },
         "adaptation": {
             "loss": "moments",
+            "moments_of": "maps",
             "moments_weight": 5e-4,
             "start_from": "",
             "opponent_learning_rate": 1e-4,

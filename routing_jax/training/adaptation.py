@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import optax
 from ml_collections import ConfigDict
 
-from routing_jax.alignment import ALIGNMENTS, Alignment
+from routing_jax.alignment import ALIGNMENTS, Alignment, Moments
 from routing_jax.models.network import MultiTaskNetwork, Routed
 from routing_jax.objectives import Objective, share_of_tasks
 from routing_jax.training import trainable
@@ -27,7 +27,8 @@ LossOf = Callable[[Params], tuple[jax.Array, tuple[Routed, Params]]]
 def make_alignment(config: ConfigDict, model: MultiTaskNetwork, objective: Objective) -> Alignment:
     """The alignment of a configuration with a target."""
     settings = config.adaptation
-    return ALIGNMENTS[settings.loss](model, objective, settings.moments_weight)
+    moments = Moments(settings.moments_weight, settings.moments_of == "head")
+    return ALIGNMENTS[settings.loss](model, objective, moments)
 
 
 def start_opponent(

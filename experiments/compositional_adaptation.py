@@ -21,7 +21,8 @@ Command: the sources first, then a row from them:
     python launch.py --config=experiments/compositional_adaptation.py:target=mnist,row=sources \
         --workdir=runs/sources_of_mnist
     Other losses: loss=adversarial, loss=discrepancy. Sources that keep training by their labels,
-    with everything that they train: sources=training.
+    with everything that they train: sources=training. Choices stand in this order: target, row,
+    loss, sources; of two that set the same field the later one wins.
 
 Expected: not measured yet. Aimed at, for USPS: mixing at least 5 points above statistics, or both
 at least 92 %. The target is the last task; the mean over tasks counts the sources too.

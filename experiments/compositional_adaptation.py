@@ -49,7 +49,6 @@ _TARGETS = {
 _ROWS = {
     "sources": {
         "data.target": "",
-        "data.augment": "crop",
         "training.init_from": "",
         "training.trainable": "all",
         "training.steps": 3000,
@@ -82,7 +81,7 @@ def get_config(arg: str = "") -> ml_collections.ConfigDict:
     config.data.tasks = "superclass"
     config.data.image_size = 16
     config.update_from_flattened_dict(COMPOSITIONAL | _TARGETS["usps"] | _ROWS["both"])
-    config.data.augment = "none"
+    config.data.augment = "crop"  # of the target too: averages have to be of like images
     config.model.encoder = "space_to_depth"
     config.model.head = "shared"
     config.model.statistics = "per_depth_and_task"

@@ -1,6 +1,7 @@
 """Fields that are each allowed but do not go together, and what to change then."""
 
 from routing_jax.config_clashes_adaptation import ADAPTATION
+from routing_jax.config_clashes_added import ADDED
 from routing_jax.config_clashes_components import COMPONENTS
 from routing_jax.config_clashes_compositional import COMPOSITIONAL
 from routing_jax.config_clashes_data import DATA, DISJOINT_TASKS
@@ -324,7 +325,7 @@ _TRAINING = (
 
 CLASHES = (
     *(*DATA, *_MODEL, *COMPONENTS, *COMPOSITIONAL, *ADAPTATION),
-    *(*_BASELINES, *_ROUTER, *_UNUSED, *_TRAINING),
+    *(*_BASELINES, *_ROUTER, *_UNUSED, *_TRAINING, *ADDED),
 )
 
 

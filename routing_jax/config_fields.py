@@ -4,6 +4,7 @@ Each row holds a field's default, its allowed values and its meaning; the base c
 checks and the command line's help are derived from it.
 """
 
+import json
 import re
 from typing import NamedTuple
 
@@ -124,6 +125,10 @@ _STRIDES = Rule(
     lambda value: not value or config_components.are_strides(value),
 )
 
+_OLD_TASKS = Rule(
+    str, "text as --mode=add_task writes it; or ''", lambda value: not value or _are_data(value)
+)
+
 FIELDS: dict[str, Field] = {
     "experiment": Field(
         "experiment", _EXPERIMENT_NAME, "names the run in results, figures and the work directory"
@@ -144,6 +149,11 @@ FIELDS: dict[str, Field] = {
         None, or_none(rules.COUNT, "all that there are"), "how many tasks, from the first (T)"
     ),
     "data.first_task": Field(0, rules.SIDE, "number of the first task that is taken"),
+    "data.old_tasks": Field(
+        "",
+        _OLD_TASKS,
+        "tasks that the network of training.init_from has; those named here are added to them",
+    ),
     "data.dir": Field(
         "", rules.ANY_TEXT, "prepared TFDS sets; '' = $ROUTING_JAX_DATA_DIR, then TFDS's default"
     ),
@@ -380,6 +390,23 @@ FIELDS: dict[str, Field] = {
     "training.checkpoint_every": Field(500, rules.COUNT, "steps from one checkpoint to the next"),
     "training.seed": Field(0, rules.SEED, "seed of every random draw"),
 }
+
+
+def _are_data(text: str) -> bool:
+    """Whether a text is a JSON list of objects that hold fields of `data`."""
+    try:
+        found = json.loads(text)
+    except ValueError:
+        return False
+    return isinstance(found, list) and all(map(_is_data, found))
+
+
+def _is_data(fields: object) -> bool:
+    if not isinstance(fields, dict):
+        return False
+    found = {f"data.{name}": value for name, value in fields.items()}
+    return all(name in FIELDS and FIELDS[name].rule.accepts(found[name]) for name in found)
+
 
 TRACED = {
     "seed": "training.seed",

@@ -146,8 +146,33 @@ class Workdir:
         """
         self._require_same(config, remedy="Without --config the run's own configuration is used.")
 
-    def read_config(self) -> ml_collections.ConfigDict:
+    def require_finished(self, named: str) -> None:
+        """Checks that the directory holds a finished run, for another one to start from it.
+
+        Args:
+            named: How the user named it, for the message, such as "--from=runs/a".
+
+        Raises:
+            UserError: It holds none, a sweep, or one that is not finished.
+        """
+        end = "train it to its end first, by the same command that began it."
+        if not self.config_path.exists():
+            raise UserError(
+                f"{named} holds no run: there is no {self.config_path}. Name the work directory of "
+                "a finished run."
+            )
+        if self.sweep_path.exists() or self.programs_dir.exists():
+            raise UserError(f"{named} holds a sweep: name the work directory of a single run.")
+        if not any(path.name.isdecimal() for path in self.checkpoint_dir.glob("*")):
+            raise UserError(f"{named} holds a run that has saved nothing yet: {end}")
+        if not self.results_path.exists():
+            raise UserError(f"{named} holds a run that is not finished: {end}")
+
+    def read_config(self, *, remedy: str = _WAY_OUT) -> ml_collections.ConfigDict:
         """The configuration of the run in this directory, locked.
+
+        Args:
+            remedy: What to do where it cannot be read.
 
         Raises:
             UserError: There is no run, or its configuration cannot be read.
@@ -161,7 +186,7 @@ class Workdir:
             ) from None
         except (OSError, UnicodeDecodeError, json.JSONDecodeError, ConfigError) as error:
             saved_by = told_version(newest_version(self.checkpoint_dir))
-            told = "".join(f"\n{line}" for line in (saved_by, _WAY_OUT) if line)
+            told = "".join(f"\n{line}" for line in (saved_by, remedy) if line)
             raise UserError(f"{self.config_path} cannot be read: {_reason(error)}{told}") from error
 
     @contextlib.contextmanager

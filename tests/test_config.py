@@ -70,6 +70,7 @@ def test_the_defaults_are_those_of_the_paper_and_the_issue():
             "cache_dir": "",
             "num_tasks": None,
             "first_task": 0,
+            "old_tasks": "",
             "validation_fraction": 0.0,
             "validation_use": "tuning",
             "alphabets": "",

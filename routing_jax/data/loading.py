@@ -1,13 +1,14 @@
 """From the `data` part of a configuration to the task set that training uses."""
 
 import difflib
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 from ml_collections import ConfigDict
 
+from routing_jax.added_tasks import stages
 from routing_jax.data import (
     class_folders,
     clusters,
@@ -21,8 +22,10 @@ from routing_jax.data import (
     synthetic,
     tasks,
 )
+from routing_jax.data.joining import join
 from routing_jax.data.labelled_images import LabelledImages
 from routing_jax.data.sources import Say
+from routing_jax.data.task_set import TaskSet
 from routing_jax.data.tasks import TaskArrays
 from routing_jax.data.versions import VERSIONS
 from routing_jax.errors import UserError
@@ -32,53 +35,12 @@ TASKS = tasks.TASKS | {"clusters": clusters.leave_one_out_tasks}
 """How a split is cut into tasks, by the names of `data.tasks`."""
 
 
-@dataclass(frozen=True)
-class TaskSet:
-    """Everything about the data of a run. Arrays are NumPy; the loop moves them to the device."""
-
-    name: str
-    """Name of the data set that is really used."""
-    embedded_fallback: bool
-    """The embedded digits stand in for a set that was asked for and not found."""
-    evaluated_on: str
-    """`"test"`, or `"validation"` where a part of the training images is held out."""
-    task_names: tuple[str, ...]
-    num_classes: int
-    """C, the most classes that a task has; 1 where a number is predicted."""
-    train: MultiTaskData
-    test: MultiTaskData
-    """What results are measured on; the held-out images where `evaluated_on` says so."""
-    objective: str = "classification"
-    """A name of `objectives.OBJECTIVES`."""
-    validation: MultiTaskData | None = None
-    """Held-out images that choose the step which is tested; None where the last one is."""
-
-    @property
-    def watched(self) -> MultiTaskData:
-        """What is evaluated on while training goes on."""
-        return self.test if self.validation is None else self.validation
-
-    @property
-    def watched_on(self) -> str:
-        """`"test"` or `"validation"`, of `watched`."""
-        return self.evaluated_on if self.validation is None else "validation"
-
-    @property
-    def num_tasks(self) -> int:
-        """T."""
-        return len(self.task_names)
-
-    @property
-    def image_shape(self) -> tuple[int, ...]:
-        """(height, width, channels), or (F,) where inputs are vectors."""
-        return self.train.images.shape[1:]
-
-
 def load(data_config: ConfigDict, *, say: Say, room: int | None = None) -> TaskSet:
     """Loads the data set that `data_config` (the `data` part of a configuration) names.
 
     Images that are streamed (`placement.streams`) stay where they are: `StoredImages` stand for the
-    arrays of the task set.
+    arrays of the task set. Where tasks are named that were there before, `data.old_tasks`, these
+    stand in front, their examples are for tests alone, and nothing is streamed.
 
     Args:
       data_config: a validated ConfigDict.
@@ -87,8 +49,17 @@ def load(data_config: ConfigDict, *, say: Say, room: int | None = None) -> TaskS
 
     Raises:
       UserError: the set is nowhere and no fallback is allowed, it is damaged, it has fewer tasks
-        than are asked for, a task is left without an example, or the set is too large for memory.
+        than are asked for, a task is left without an example, the set is too large for memory, or
+        new tasks do not go with the old ones.
     """
+    before = stages(data_config)
+    if not before:
+        return _load(data_config, say, room)
+    return join([_load(stage, say, None) for stage in before], _load(data_config, say, None))
+
+
+def _load(data_config: ConfigDict, say: Say, room: int | None) -> TaskSet:
+    """The tasks that the configuration names, without those before them."""
     splits, fallback = _splits(data_config, say, room)
     if data_config.tasks in tasks.IMAGES:
         more = tasks.IMAGES[data_config.tasks]

@@ -101,7 +101,7 @@ def _listed(tasks: TaskSet) -> str:
 
 def _classes(tasks: TaskSet) -> tuple[int, ...]:
     """The number of outputs of each task."""
-    classes = tasks.train.classes
+    classes = tasks.test.classes
     return (tasks.num_classes,) * tasks.num_tasks if classes is None else tuple(classes.tolist())
 
 

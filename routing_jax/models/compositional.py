@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from routing_jax import dispatch
-from routing_jax.models.network import MultiTaskNetwork, Routed
+from routing_jax.models.network import MultiTaskNetwork, Routed, of_tasks
 from routing_jax.routers.mixing import FixedMixing, Mixing
 from routing_jax.types import Exploration, Params
 
@@ -76,21 +76,26 @@ class CompositionalNetwork(MultiTaskNetwork):
         exploration: Exploration | None = None,
         tasks: jax.Array | None = None,
     ) -> Routed:
-        """Runs representations [T, n, ...] of all tasks; `probabilities` are the mixing weights."""
-        del tasks
+        """Runs representations [T, n, ...]; `probabilities` are the mixing weights.
+
+        Running averages can only move where representations are of all tasks.
+        """
         training = exploration is not None
-        weights = self.router.weights(exploration.temperature if training else None)
         moving = training and not self.frozen_statistics
+        tempered = moving or (training and self.is_initializing())
+        weights = self.router.weights(exploration.temperature if tempered else None)
+        weights = _rows(weights, tasks)
         averages, found = self.averages(x[0]), []
         for depth in range(len(self.bank_of_depth)):
-            x, moved = self._run_depth(depth, x, averages, weights, moving=moving)
+            here = _averages_at(averages, depth, tasks, count=len(x))
+            x, moved = self._run_depth(depth, x, here, weights, moving=moving)
             found.append(moved)
         if moving and not self.is_initializing():
             self.averages.move(found)
-        probabilities = jnp.broadcast_to(weights, (self.num_tasks, *weights.shape[1:]))
+        probabilities = jnp.broadcast_to(weights, (len(x), *weights.shape[1:]))
         adapted = self.adapter(x)
         return Routed(
-            self.answer(adapted, training=training),
+            self.answer(adapted, training=training, tasks=tasks),
             None,
             jax.lax.stop_gradient(probabilities)[:, None],
             features=(x, adapted),
@@ -111,17 +116,29 @@ class CompositionalNetwork(MultiTaskNetwork):
             out, moved = block.apply(variables, rows, train=True, mutable=["batch_stats"])
             return out, moved["batch_stats"]
 
-        here = jax.tree.map(lambda leaf: self._of_tasks(leaf, depth), averages)
         if self.mix_outputs:
-            of_tasks = jax.vmap(run, (None, 0, 0), axis_name=dispatch.TASKS)
-            outputs, moved = jax.vmap(of_tasks, (0, None, 1), (0, 1))(blocks, x, here)
-            weights = jnp.broadcast_to(weights, (self.num_tasks, weights.shape[1]))
+            each_task = jax.vmap(run, (None, 0, 0), axis_name=dispatch.TASKS)
+            outputs, moved = jax.vmap(each_task, (0, None, 1), (0, 1))(blocks, x, averages)
+            weights = jnp.broadcast_to(weights, (len(x), weights.shape[1]))
             return dispatch.mix(outputs, weights), moved
-        only = jax.tree.map(lambda leaf: leaf[:, 0], here)
+        only = jax.tree.map(lambda leaf: leaf[:, 0], averages)
         mixed = dispatch.mix_parameters(lambda p, xs: run(p, *xs), blocks, (x, only), weights)
         return mixed[0], jax.tree.map(lambda leaf: leaf[:, None], mixed[1])
 
-    def _of_tasks(self, leaf: jax.Array, depth: int) -> jax.Array:
-        """Averages [D or 1, T or 1, K or 1, F] at a depth: [T, K or 1, F]."""
-        leaf = leaf[min(depth, leaf.shape[0] - 1)]
-        return jnp.broadcast_to(leaf, (self.num_tasks, *leaf.shape[1:]))
+
+def _averages_at(averages: Params, depth: int, tasks: jax.Array | None, *, count: int) -> Params:
+    """Averages [D or 1, T or 1, K or 1, F] at a depth, each leaf [count, K or 1, F].
+
+    Of the `count` tasks that are named, or of all.
+    """
+
+    def of_leaf(leaf: jax.Array) -> jax.Array:
+        here = _rows(leaf[min(depth, leaf.shape[0] - 1)], tasks)
+        return jnp.broadcast_to(here, (count, *here.shape[1:]))
+
+    return jax.tree.map(of_leaf, averages)
+
+
+def _rows(of_task: jax.Array, tasks: jax.Array | None) -> jax.Array:
+    """`network.of_tasks` of rows [T or 1, ...]; a single one is of all tasks."""
+    return of_task if of_task.shape[0] == 1 else of_tasks(of_task, tasks)

@@ -47,6 +47,8 @@ class DataShape(NamedTuple):
     """(height, width, channels), or (F,) where inputs are vectors."""
     objective: str = "classification"
     """A name of `objectives.OBJECTIVES`; models do not look at it."""
+    num_old: int = 0
+    """Tasks of a trained network that new ones are added to; models do not look at it."""
 
 
 class _Parts(NamedTuple):

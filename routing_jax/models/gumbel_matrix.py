@@ -49,7 +49,7 @@ class GumbelMatrixNetwork(MultiTaskNetwork):
         """Runs representations [T, n, ...]; `probabilities` are those of the switches."""
         training = exploration is not None
         probabilities = of_tasks(self.router.probabilities(), tasks)
-        if training:
+        if training and not self.frozen_routes:
             switches = self.router.sample(self.make_rng("router"), exploration.temperature)
         else:
             switches = self.router.best()

@@ -60,6 +60,8 @@ class MultiTaskNetwork(nn.Module):
         where nothing does.
       frozen_statistics: whether training passes, too, normalise by the running averages and leave
         them as they are, so that what trains meets what it will meet in tests.
+      frozen_routes: whether training passes, too, take the best routes, as nothing learns from
+        others; mixtures have no others.
     """
 
     encoder: nn.Module
@@ -69,6 +71,7 @@ class MultiTaskNetwork(nn.Module):
     dropout: float
     norms: tuple[nn.Module, ...]
     frozen_statistics: bool = dataclasses.field(default=False, kw_only=True)
+    frozen_routes: bool = dataclasses.field(default=False, kw_only=True)
 
     switches_blocks: ClassVar[bool] = False
     """Whether `probabilities` are those of blocks to be on, which need not add up to 1."""
@@ -81,13 +84,13 @@ class MultiTaskNetwork(nn.Module):
         Args:
           images: uint8 [T, n, ...], or [1, n, ...] where all tasks look at the same images.
           exploration: what decisions are drawn with.
-          tasks: int32 [R], the tasks that the images are of, [R, n, ...]; None for all. Everything
-            in what is returned then has R for T.
+          tasks: int32 [R], the tasks that the images are of, [R or 1, n, ...]; None for all.
+            Everything in what is returned then has R for T.
         """
         train = not self.frozen_statistics
         x = mesh.on_rows(lambda rows: self.encode(rows, train=train), images)
-        if tasks is None:
-            x = jnp.broadcast_to(x, (self.num_tasks, *x.shape[1:]))
+        rows = self.num_tasks if tasks is None else len(tasks)
+        x = jnp.broadcast_to(x, (rows, *x.shape[1:]))
         if self.is_initializing():
             self.initialise(x)
         return self.route(x, exploration, tasks)

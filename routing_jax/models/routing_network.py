@@ -34,7 +34,8 @@ class RoutingNetwork(MultiTaskNetwork):
     ) -> Routed:
         """Sends representations [T, n, ...] along their routes, the best ones by default."""
         of_example = None if tasks is None else jnp.broadcast_to(tasks[:, None], x.shape[:2])
-        x, routes = self._layers().route(x, exploration, of_example)
+        drawn_with = None if self.frozen_routes else exploration
+        x, routes = self._layers().route(x, drawn_with, of_example)
         logits = self.answer(x, training=exploration is not None, tasks=tasks)
         return Routed(logits, routes.decisions, routes.probabilities, routes.observations)
 

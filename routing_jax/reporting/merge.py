@@ -57,7 +57,8 @@ def merge(parts: Sequence[dict[str, Any]]) -> dict[str, Any]:
         raise UserError(f"a seed comes twice among {seeds}: name each run once.")
     return first | {
         "seeds": seeds,
-        "test": {name: _joined_metric(parts, name) for name in first["test"]},
+        "test": _joined_metrics(parts),
+        "new_tasks": _joined_new_tasks(parts),
         "curve": [curve for part in parts for curve in part["curve"]],
         **{name: _joined_routes(parts, name) for name in PER_TASK},
         "multiply_adds": _joined_costs(parts),
@@ -126,8 +127,17 @@ def _joined_selection(parts: Sequence[dict[str, Any]]) -> dict[str, Any] | None:
     return found[0] | joined
 
 
-def _joined_metric(parts: Sequence[dict[str, Any]], name: str) -> dict[str, Any]:
-    return over_seeds(np.array([part["test"][name]["per_task"] for part in parts]))
+def _joined_metrics(parts: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    return {
+        name: over_seeds(np.array([part["test"][name]["per_task"] for part in parts]))
+        for name in parts[0]["test"]
+    }
+
+
+def _joined_new_tasks(parts: Sequence[dict[str, Any]]) -> dict[str, Any] | None:
+    """What was measured on tasks that were added; None where none were."""
+    found = [part.get("new_tasks") for part in parts]
+    return found[0] | {"test": _joined_metrics(found)} if all(found) else None
 
 
 def _without_seed(part: Mapping[str, Any]) -> dict[str, Any]:

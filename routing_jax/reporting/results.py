@@ -101,8 +101,8 @@ class RunRecord:
         seeds: the S seeds.
         test: [S, T] per metric, of the final evaluation; accuracies are fractions.
         curve: [S][i], entries with step, epoch, train_loss, policy_entropy_per_depth [D],
-            blocks_used_per_depth [D] and the mean of each metric, as test_accuracy,
-            on the set that `selection` or else the data set names.
+            blocks_used_per_depth [D] and the mean of each metric, as test_accuracy, over the tasks
+            that are learned, on the set that `selection` or else the data set names.
         routing_map: [S, T, D] greedy blocks, PASS = -1; None where routes are mixtures.
         allocation: bool [S, T, D, K], which blocks are on; None where blocks are not switched.
         mixing_weights: [S, T, D, K], what tasks take of each block; None where blocks are not
@@ -117,6 +117,7 @@ class RunRecord:
         config: the resolved configuration as nested plain dictionaries.
         command: as typed.
         device: what it ran on, in words.
+        num_old: tasks of the network that the others were added to; they come first.
     """
 
     experiment: str
@@ -137,6 +138,7 @@ class RunRecord:
     config: Mapping[str, Any]
     command: str
     device: str
+    num_old: int = 0
 
 
 def build_results(record: RunRecord) -> dict[str, Any]:
@@ -152,6 +154,7 @@ def build_results(record: RunRecord) -> dict[str, Any]:
         "tasks": list(record.tasks),
         "seeds": list(record.seeds),
         "test": {name: over_seeds(np.asarray(values)) for name, values in record.test.items()},
+        "new_tasks": _new_tasks(record),
         "curve": [[_plain_entry(entry) for entry in entries] for entries in record.curve],
         "routing_map": _plain(record.routing_map),
         "allocation": _blocks_on(record.allocation),
@@ -169,6 +172,22 @@ def build_results(record: RunRecord) -> dict[str, Any]:
         "git_commit": git_commit(),
         "peak_memory_bytes": peak_memory_bytes(),
     }
+
+
+def _new_tasks(record: RunRecord) -> dict[str, Any] | None:
+    """What was measured on tasks that were added; None where none were."""
+    if not record.num_old:
+        return None
+    new = {name: np.asarray(values)[:, record.num_old :] for name, values in record.test.items()}
+    return {
+        "tasks": list(record.tasks[record.num_old :]),
+        "test": {name: over_seeds(values) for name, values in new.items()},
+    }
+
+
+def learned_test(results: Mapping[str, Any]) -> dict[str, Any]:
+    """The metrics of the tasks that a run learned: of all, or of those that it added."""
+    return (results.get("new_tasks") or results)["test"]
 
 
 def write_results(path: Path, results: Mapping[str, Any]) -> None:

@@ -27,6 +27,8 @@ WIDEST_TITLE = 78
 def task_table(results: dict[str, Any]) -> Table:
     """One row a task with its metrics and route, and the mean over tasks below.
 
+    Tasks that were added to a trained network stand apart, with a mean of their own.
+
     Args:
         results: the contents of results.json. With several seeds, metrics are means over them
             and the routes are those of the first.
@@ -45,12 +47,23 @@ def task_table(results: dict[str, Any]) -> Table:
         table.add_column(name.replace("_", " "), justify="right", no_wrap=True)
     if routes is not None:
         table.add_column("route" if results.get("allocation") is None else "blocks on")
+    new = results.get("new_tasks")
+    first_new = len(results["tasks"]) - len(new["tasks"]) if new else None
     for i, task in enumerate(results["tasks"]):
+        if i == first_new:
+            table.add_section()
         values = [measured(name, metric["per_task"][i]) for name, metric in metrics.items()]
         table.add_row(task, *values, *([] if routes is None else [routes[i]]))
     table.add_section()
-    table.add_row("mean", *(_mean(name, metric) for name, metric in metrics.items()), style="bold")
+    _add_mean(table, "mean", metrics)
+    if new:
+        _add_mean(table, "new tasks", new["test"])
     return table
+
+
+def _add_mean(table: Table, of: str, metrics: dict[str, Any]) -> None:
+    means = (_mean(name, metric) for name, metric in metrics.items())
+    table.add_row(of, *means, style="bold")
 
 
 def _routes(results: dict[str, Any]) -> list[str] | None:

@@ -14,6 +14,7 @@ from rich.table import Table
 
 from routing_jax.errors import UserError
 from routing_jax.reporting.formats import heading, higher_is_better, measured, with_error
+from routing_jax.reporting.results import learned_test
 
 SEED = "training.seed"
 _WIDEST = 1000
@@ -133,7 +134,7 @@ def _without_seed(cell: Cell) -> dict[str, Any]:
 
 def _row(cells: Sequence[Cell]) -> Row:
     finished = [cell for cell in cells if cell["results"] is not None]
-    tests = [cell["results"]["test"] for cell in finished]
+    tests = [learned_test(cell["results"]) for cell in finished]
     values = {
         metric: [_number(test[metric]["mean"]) for test in tests]
         for metric in (tests[0] if tests else ())

@@ -58,8 +58,8 @@ class CellsRun(Run):
     def tested(self, report: SegmentReport) -> dict[str, float]:
         """Medians over the cells that have not failed."""
         sound = failed_steps(report) == 0
-        metrics = report.evaluation.metrics
-        return {name: float(np.median(v[sound].mean(-1))) for name, v in metrics.items()}
+        found = self.metrics(report)
+        return {name: float(np.median(v[sound].mean(-1))) for name, v in found.items()}
 
     def record(self, report: SegmentReport) -> dict[str, object]:
         """As of a single run, each value a list over cells, and the step at which each failed."""

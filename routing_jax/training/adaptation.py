@@ -97,9 +97,9 @@ def with_target(usual: Params, own: Params, *, axis: int) -> Params:
     return jax.tree.map(join, usual, own)
 
 
-def numbers(config: ConfigDict, params: Params) -> int:
-    """How many numbers train in a run; of frozen sources none."""
-    found = trainable.numbers(config.training.trainable, params)
+def numbers(config: ConfigDict, params: Params, *, num_old: int) -> int:
+    """How many numbers train in a run; of frozen sources, and of tasks that were there, none."""
+    found = trainable.numbers(config.training.trainable, params, num_old=num_old)
     if not config.data.target or config.adaptation.train_sources:
         return found
     return found // params["router"]["logits"].shape[0]

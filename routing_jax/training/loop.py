@@ -49,7 +49,7 @@ class Run:
     schedule: Schedule
     examples_per_task: int
     tasks_a_step: int
-    """T, or 1 where tasks take turns."""
+    """All that are learned, or 1 where they take turns."""
     mesh: Mesh = field(default_factory=one_device)
 
     def init(
@@ -93,7 +93,7 @@ class Run:
 
     def epochs(self, step: int) -> float:
         """Epochs of the largest task after `step` steps."""
-        drawn = step * self.task_examples / self.tasks.num_tasks
+        drawn = step * self.task_examples / self.tasks.num_learned
         return drawn / int(self.tasks.train.sizes.max())
 
     # What follows is all in which a sweep's run differs.
@@ -127,8 +127,13 @@ class Run:
         )
 
     def tested(self, report: SegmentReport) -> dict[str, float]:
-        """The test metrics for the live line."""
-        return {name: float(v.mean()) for name, v in report.evaluation.metrics.items()}
+        """The test metrics for the live line, of the tasks that are learned."""
+        return {name: float(v.mean()) for name, v in self.metrics(report).items()}
+
+    def metrics(self, report: SegmentReport) -> dict[str, np.ndarray]:
+        """The test metrics of the tasks that are learned, by name."""
+        num_old = self.tasks.num_old
+        return {name: v[..., num_old:] for name, v in report.evaluation.metrics.items()}
 
     def record(self, report: SegmentReport) -> dict[str, object]:
         """A line of metrics.jsonl, and an entry of the curve in results.json."""
@@ -136,7 +141,7 @@ class Run:
             "epoch": self.epochs(int(report.step)),
             "train_loss": report.train_loss,
             **{f"train_{name}": value for name, value in report.train_metrics.items()},
-            **{f"test_{name}": v.mean() for name, v in report.evaluation.metrics.items()},
+            **{f"test_{name}": v.mean() for name, v in self.metrics(report).items()},
             "policy_entropy_per_depth": report.policy_entropy,
             "blocks_used_per_depth": report.blocks_used,
         }

@@ -97,24 +97,28 @@ class Program:
         Args:
           hyper: the traced values.
           train: the training examples.
-          given: what another run has trained, by path as in `state.by_path`, of the shapes that
-            this network has there; it takes the place of what would be drawn.
+          given: what another run has trained, by path as in `state.by_path`; it takes the place of
+            what would be drawn. Where it has fewer tasks, new rows stand behind it as they are
+            drawn.
         """
         keys = make_keys(hyper.seed)
         model = self.model(hyper)
         shared = self.config.data.share_images
         first = draw_batch(train, key=keys.data, step=jnp.int32(0), examples=1, shared=shared)
+        images = first.images
+        if self.shape.num_old:  # an example for each task, whosever it is
+            images = images[jnp.arange(self.shape.num_tasks) % len(images)]
         exploration = exploration_at(
             hyper, jnp.float32(0), jnp.float32(0), schedule=self.config.router.exploration_schedule
         )
         routed, variables = model.init_with_output(
-            {"params": keys.init, "router": keys.step}, first.images, exploration=exploration
+            {"params": keys.init, "router": keys.step}, images, exploration=exploration
         )
         if given is not None:
             variables = _replaced(variables, given)
             routed, _ = model.apply(
                 variables,
-                first.images,
+                images,
                 exploration=exploration,
                 rngs={"router": keys.step},
                 mutable=["batch_stats"],
@@ -189,6 +193,7 @@ class Program:
             state,
             train,
             total_steps=self.total_steps,
+            num_old=self.shape.num_old,
         )
 
     def evaluate(self, state: TrainState, hyper: Hyperparams, test: MultiTaskData) -> Evaluation:
@@ -240,9 +245,10 @@ class Program:
         return jax.lax.cond(wanted, lambda: self.evaluate(state, hyper, test), zeros)
 
     def _best(self, state: TrainState, evaluation: Evaluation, evaluate_now: jax.Array) -> Best:
-        """The best step so far; of equals the first."""
+        """The best step so far for the tasks that are learned; of equals the first."""
         name, values = next(iter(evaluation.metrics.items()))
-        score = values.mean() if higher_is_better(name) else -values.mean()
+        mean = values[self.shape.num_old :].mean()
+        score = mean if higher_is_better(name) else -mean
         better = evaluate_now & (score > state.best.score)
         newest = Best(state.params, state.batch_stats, score, state.step)
         return jax.tree.map(lambda new, old: jnp.where(better, new, old), newest, state.best)
@@ -269,8 +275,11 @@ class Program:
     def model(self, hyper: Hyperparams) -> MultiTaskNetwork:
         """The network that is trained."""
         model = make_model(self.config, self.shape, block_noise=hyper.block_noise, seed=hyper.seed)
-        frozen = "statistics" not in chosen(self.config.training.trainable)
-        return model.clone(frozen_statistics=frozen)
+        training = chosen(self.config.training.trainable)
+        return model.clone(
+            frozen_statistics="statistics" not in training,
+            frozen_routes="mixing" not in training,
+        )
 
     def _optimizer(
         self, model: MultiTaskNetwork, hyper: Hyperparams
@@ -284,14 +293,17 @@ class Program:
         """In decisions; by default those of ten steps."""
         per_task = self.config.router.decision_per == "task"
         examples = 1 if per_task else self.config.training.examples_per_task
-        decisions = self.shape.num_tasks * examples
+        decisions = (self.shape.num_tasks - self.shape.num_old) * examples
         return self.config.reward.usage_window or 10 * decisions
 
 
 def _replaced(variables: Params, given: Arrays) -> Params:
-    """The variables with the arrays given in their places."""
+    """The variables with the arrays given in their places, in the first rows of longer ones."""
 
     def replace(path: tuple[object, ...], leaf: jax.Array) -> jax.Array:
-        return given.get(jax.tree_util.keystr(path, simple=True, separator="."), leaf)
+        found = given.get(jax.tree_util.keystr(path, simple=True, separator="."))
+        if found is None or found.shape == leaf.shape:
+            return leaf if found is None else found
+        return jnp.concatenate([found, leaf[len(found) :]])
 
     return jax.tree_util.tree_map_with_path(replace, variables)

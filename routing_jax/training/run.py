@@ -92,7 +92,7 @@ def make_run(
             "of these tasks are different ones: set data.share_images to false."
         )
     examples = int(tasks.train.sizes.max())
-    turns = tasks.num_tasks if training.round_robin else 1
+    turns = tasks.num_learned if training.round_robin else 1
     rounds = -(-(training.epochs or 0) * examples // training.examples_per_task)
     total = training.steps or turns * rounds
     if total // turns * training.examples_per_task > _MOST_EXAMPLES:
@@ -101,7 +101,9 @@ def make_run(
             f"{_MOST_EXAMPLES:,} examples: lower training.steps, training.epochs or "
             "training.examples_per_task."
         )
-    shape = DataShape(tasks.num_tasks, tasks.num_classes, tasks.image_shape, tasks.objective)
+    shape = DataShape(
+        tasks.num_tasks, tasks.num_classes, tasks.image_shape, tasks.objective, tasks.num_old
+    )
     mesh = mesh or one_device()
     sharding.require_even(config, shape, mesh)
     return loop.Run(
@@ -110,7 +112,7 @@ def make_run(
         tasks=tasks,
         schedule=Schedule(total, training.eval_every, training.checkpoint_every),
         examples_per_task=training.examples_per_task,
-        tasks_a_step=tasks.num_tasks // turns,
+        tasks_a_step=tasks.num_learned // turns,
         mesh=mesh,
     )
 

@@ -41,12 +41,24 @@ def train_step(
     train: MultiTaskData,
     *,
     total_steps: int,
+    num_old: int = 0,
 ) -> TrainState:
     """Draws the batch of the state's step and learns from it.
 
     Everything random depends on (seed, step) alone, so a step can be redone from its state.
+
+    Args:
+      config: the whole configuration; static choices are read from it.
+      model: the network.
+      optimizer: of its parameters.
+      objective: of the tasks.
+      hyper: traced values.
+      state: before the step.
+      train: the examples of the tasks that are learned.
+      total_steps: length of the run.
+      num_old: tasks in front of those, of which nothing is learned.
     """
-    lesson = _lesson(config, hyper, state.step, train, total_steps=total_steps)
+    lesson = _lesson(config, hyper, state.step, train, total_steps=total_steps, num_old=num_old)
     batch = lesson.batch
 
     def loss_of(params: Params) -> tuple[jax.Array, tuple[Routed, Params]]:
@@ -77,7 +89,10 @@ def train_step(
     return state._replace(
         step=state.step + 1,
         params=held(
-            config.training.trainable, state.params, optax.apply_updates(state.params, updates)
+            config.training.trainable,
+            state.params,
+            optax.apply_updates(state.params, updates),
+            num_old=num_old,
         ),
         batch_stats=learned.batch_stats,
         optimizer=optimizer_state,
@@ -110,7 +125,7 @@ class _Lesson(NamedTuple):
     judges: jax.Array
     """float32 [T, n], the same for the router."""
     tasks: jax.Array | None
-    """int32 [1] where the batch is of one task only; None where it is of all."""
+    """int32 [R] where the batch is of some tasks only; None where it is of all."""
     exploration: Exploration
     progress: jax.Array
     """Scalar in [0, 1), the share of the run that is over."""
@@ -127,20 +142,22 @@ def _lesson(
     train: MultiTaskData,
     *,
     total_steps: int,
+    num_old: int,
 ) -> _Lesson:
     """The lesson of a step, by its number and the run's seed alone."""
     keys = make_keys(hyper.seed)
     router_key, augment_key, rule_key = jax.random.split(jax.random.fold_in(keys.step, step), 3)
     progress = step.astype(jnp.float32) / total_steps
-    num_tasks = train.index.shape[0]
-    tasks, draw, updates_a_step = None, step, num_tasks
+    num_learned = train.index.shape[0]
+    rows, draw, updates_a_step = None, step, num_learned
     if config.training.round_robin:
-        tasks, draw = task_in_turn(step, num_tasks=num_tasks, key=keys.data)
+        rows, draw = task_in_turn(step, num_tasks=num_learned, key=keys.data)
         updates_a_step = 1
     exploration = _explore(config.router, hyper, step, progress, updates_a_step)
-    batch = _draw(
-        config, train, draw, tasks, turn=step, data_key=keys.data, augment_key=augment_key
-    )
+    batch = _draw(config, train, draw, rows, turn=step, data_key=keys.data, augment_key=augment_key)
+    tasks = rows
+    if num_old:
+        tasks = num_old + (jnp.arange(num_learned, dtype=jnp.int32) if rows is None else rows)
     learns, judges = _shares(config.router, batch.weights)
     return _Lesson(batch, learns, judges, tasks, exploration, progress, router_key, rule_key)
 
@@ -187,7 +204,7 @@ def _draw(
     config: ConfigDict,
     train: MultiTaskData,
     step: jax.Array,
-    tasks: jax.Array | None,
+    rows: jax.Array | None,
     *,
     turn: jax.Array,
     data_key: jax.Array,
@@ -195,7 +212,8 @@ def _draw(
 ) -> Batch:
     """The batch of a step, its images changed at random if the configuration asks for it.
 
-    Where `tasks` are named, steps are counted as rounds of all; `turn` is the step of the run.
+    Where `rows` of the tasks that are learned are named, steps are counted as rounds of all; `turn`
+    is the step of the run.
     """
     batch = draw_batch(
         train,
@@ -203,7 +221,7 @@ def _draw(
         step=step,
         examples=config.training.examples_per_task,
         shared=config.data.share_images,
-        tasks=tasks,
+        tasks=rows,
         turn=turn,
     )
     images, labels, weights = split_examples((batch.images, batch.labels, batch.weights))

@@ -4,6 +4,7 @@ The names are those of `training.trainable`; each parameter belongs to one of th
 """
 
 import jax
+import jax.numpy as jnp
 from flax.traverse_util import flatten_dict
 
 from routing_jax.config_fields import TRAINABLE
@@ -41,17 +42,34 @@ def trains(trainable: str, params: Params) -> Params:
     return jax.tree_util.tree_map_with_path(in_parts, params)
 
 
-def held(trainable: str, before: Params, after: Params) -> Params:
-    """`after`, with the very bits of `before` where parameters do not train."""
-    return jax.tree.map(
-        lambda on, old, new: new if on else old, trains(trainable, before), before, after
-    )
+def held(trainable: str, before: Params, after: Params, *, num_old: int = 0) -> Params:
+    """`after`, with the very bits of `before` where parameters do not train.
+
+    Args:
+      trainable: the parts that train.
+      before: the parameters before a step.
+      after: the same behind it.
+      num_old: the first tasks, whose rows of what trains are held too, where tasks are added to a
+        trained network; all that trains then has an axis T in front.
+    """
+
+    def of_leaf(on: bool, old: jax.Array, new: jax.Array) -> jax.Array:
+        if not on:
+            return old
+        return jnp.concatenate([old[:num_old], new[num_old:]]) if num_old else new
+
+    return jax.tree.map(of_leaf, trains(trainable, before), before, after)
 
 
-def numbers(trainable: str, params: Params) -> int:
-    """How many numbers train."""
-    sizes = jax.tree.map(lambda on, leaf: leaf.size if on else 0, trains(trainable, params), params)
-    return sum(jax.tree.leaves(sizes))
+def numbers(trainable: str, params: Params, *, num_old: int = 0) -> int:
+    """How many numbers train; see `held`."""
+
+    def of_leaf(on: bool, leaf: jax.Array) -> int:
+        if not on:
+            return 0
+        return leaf[num_old:].size if num_old else leaf.size
+
+    return sum(jax.tree.leaves(jax.tree.map(of_leaf, trains(trainable, params), params)))
 
 
 def require_parts(trainable: str, params: Params, batch_stats: Params) -> None:

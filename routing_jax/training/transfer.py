@@ -2,12 +2,12 @@
 
 Zhmoginov, Bashkirova, Sandler, "Compositional Models: Multi-Task Learning and Knowledge Transfer
 with Modular Networks", 2021, learn a new task by its head and its mixing weights; here any system
-can start from a trained one.
+can start from a trained one. Where tasks are added to its own, see `training.adding`.
 """
 
 import dataclasses
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,13 +15,14 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
-from routing_jax.config import flatten
+from routing_jax.added_tasks import OTHER_PROGRAM
 from routing_jax.data.sources import Say
 from routing_jax.errors import UserError
 from routing_jax.reporting.results import read_results
-from routing_jax.training import loop, sharding
+from routing_jax.training import adding, loop, sharding
 from routing_jax.training.checkpointing import Checkpoints, told_shape
 from routing_jax.training.compilation import cached_compilations
+from routing_jax.training.manifest import newest_version, told_version
 from routing_jax.training.state import TrainState, by_path
 from routing_jax.training.step import variables_of
 from routing_jax.training.streamed import shapes_of
@@ -34,10 +35,14 @@ _SHAPING = ("model.", "dispatch.", "router.", "data.image_size", "data.name", "d
 class _Source(NamedTuple):
     """What a finished run has left."""
 
+    named: str
+    """How the user named it."""
     config: ConfigDict
     dataset: str
     tasks: tuple[str, ...]
     arrays: dict[str, np.ndarray]
+    told_version: str
+    """Says that another version of the program saved it; "" for this one."""
 
 
 def start(run: loop.Run, one: loop.Run, *, say: Say) -> TrainState | None:
@@ -62,11 +67,13 @@ def start(run: loop.Run, one: loop.Run, *, say: Say) -> TrainState | None:
     if not place:
         return None
     source = _read(Path(place))
-    given = _suitable(source, one, place)
+    given = _added_to(source, one) if one.tasks.num_old else _suitable(source, one)
     here = by_path(variables_of(loop.abstract_state(one)))
-    anew = [name for name in here if name not in given]
+    anew = [name for name in here if name not in given or given[name].shape != here[name].shape]
     numbers = sum(array.size for array in given.values())
     own = f"; drawn anew for these tasks: {', '.join(anew)}" if anew else ""
+    if one.tasks.num_old:
+        own = f"; rows for {one.tasks.num_learned} new tasks in: {', '.join(anew)}"
     say(f"Starting from {place}: {numbers:,} numbers in {len(given)} arrays{own}.")
     with cached_compilations():
         hyper = sharding.place(run.hyper, run.mesh, run.rules)
@@ -75,59 +82,39 @@ def start(run: loop.Run, one: loop.Run, *, say: Say) -> TrainState | None:
 
 
 def _read(place: Path) -> _Source:
-    workdir = Workdir(place)
-    if not workdir.config_path.exists():
-        raise UserError(
-            f"training.init_from = {place} holds no run: there is no {workdir.config_path}. Name "
-            "the work directory of a finished run."
-        )
-    if workdir.sweep_path.exists() or workdir.programs_dir.exists():
-        raise UserError(
-            f"training.init_from = {place} holds a sweep: name the work directory of a single run."
-        )
-    checkpoints = Checkpoints(workdir.checkpoint_dir, dataset="")
-    if checkpoints.latest_step() is None:
-        raise UserError(
-            f"training.init_from = {place} holds a run that has saved nothing yet: train it to its "
-            "end first, by the same command that began it."
-        )
-    if not workdir.results_path.exists():
-        raise UserError(
-            f"training.init_from = {place} holds a run that is not finished: train it to its end "
-            "first, by the same command that began it."
-        )
+    workdir, named = Workdir(place), f"training.init_from = {place}"
+    workdir.require_finished(named)
     found = read_results(workdir.results_path)
-    arrays = checkpoints.read_network()
-    return _Source(workdir.read_config(), found["dataset"]["name"], tuple(found["tasks"]), arrays)
+    return _Source(
+        named=named,
+        config=workdir.read_config(remedy=OTHER_PROGRAM),
+        dataset=found["dataset"]["name"],
+        tasks=tuple(found["tasks"]),
+        arrays=Checkpoints(workdir.checkpoint_dir, dataset="").read_network(),
+        told_version=told_version(newest_version(workdir.checkpoint_dir)),
+    )
 
 
-def _suitable(source: _Source, one: loop.Run, place: str) -> dict[str, np.ndarray]:
+def _suitable(source: _Source, one: loop.Run) -> dict[str, np.ndarray]:
     """The arrays that the run takes over."""
     here = by_path(variables_of(loop.abstract_state(one)))
     same_tasks = (source.dataset, source.tasks) == (one.tasks.name, one.tasks.task_names)
     if one.program.config.data.target:
-        source, own = _with_target(source, one, place), set()
+        source, own = _with_target(source, one), set()
     else:
         own = set() if same_tasks else set(owned_by_tasks(one))
-    names = sorted((here.keys() | source.arrays.keys()) - own, key=_parameters_first)
-    for name in names:
-        there, now = (_told(arrays.get(name)) for arrays in (source.arrays, here))
-        if there != now:
-            raise UserError(
-                f"training.init_from = {place} has another network: {name} is {there} there and "
-                f"{now} in this run. {_remedy(source.config, one)}"
-            )
+    _require_alike(source, one, here, apart=own)
     given = {name: array for name, array in source.arrays.items() if name not in own}
     if not any(name.startswith("params.") for name in given):
         raise UserError(
-            f"training.init_from = {place} has nothing for this run: its tasks are other ones, and "
-            f"all parameters of model.name = {source.config.model.name} belong to tasks. Name a "
-            "run whose tasks share parameters."
+            f"{source.named} has nothing for this run: its tasks are other ones, and all "
+            f"parameters of model.name = {source.config.model.name} belong to tasks. Name a run "
+            "whose tasks share parameters."
         )
     return given
 
 
-def _with_target(source: _Source, one: loop.Run, place: str) -> _Source:
+def _with_target(source: _Source, one: loop.Run) -> _Source:
     """The source as if it had the run's tasks: the target, the last of them, is a copy of one.
 
     Raises:
@@ -135,7 +122,7 @@ def _with_target(source: _Source, one: loop.Run, place: str) -> _Source:
     """
     config, tasks = one.program.config, one.tasks.task_names
     labelled, target = tasks[:-1], config.data.target
-    told = f"training.init_from = {place} has learned {', '.join(source.tasks)}"
+    told = f"{source.named} has learned {', '.join(source.tasks)}"
     missing = [name for name in labelled if name not in source.tasks]
     if source.dataset != one.tasks.name or missing:
         raise UserError(
@@ -147,7 +134,7 @@ def _with_target(source: _Source, one: loop.Run, place: str) -> _Source:
             f"{told}, and the target of this run, {target}, is among them: name a run without it "
             "in data.domains."
         )
-    _require_temperature(source, one, place)
+    _require_temperature(source, one)
     start = config.adaptation.start_from or labelled[0]
     rows = [source.tasks.index(name) for name in (*labelled, start)]
     axes, arrays = owned_by_tasks(one), dict(source.arrays)
@@ -158,15 +145,38 @@ def _with_target(source: _Source, one: loop.Run, place: str) -> _Source:
     return source._replace(tasks=tasks, arrays=arrays)
 
 
-def _require_temperature(source: _Source, one: loop.Run, place: str) -> None:
+def _require_temperature(source: _Source, one: loop.Run) -> None:
     """Mixing weights keep their meaning only at the temperature that they have ended at."""
     ended = float(source.arrays.get("batch_stats.router.temperature", 1.0))
     now = {float(one.hyper.temperature), float(one.hyper.temperature_end)}
     if not all(math.isclose(ended, value, rel_tol=0.01) for value in now):
         raise UserError(
-            f"training.init_from = {place} ended at a temperature of {ended:.3g} of its mixing "
+            f"{source.named} ended at a temperature of {ended:.3g} of its mixing "
             f"weights: set router.temperature to {ended:.3g} and router.temperature_end to None."
         )
+
+
+def _added_to(source: _Source, one: loop.Run) -> dict[str, np.ndarray]:
+    """All arrays of a network that tasks are added to; what belongs to tasks has the old rows."""
+    adding.require_same_tasks(source.named, source.dataset, source.tasks, one.tasks)
+    adding.require_same_answers(source.named, source.config, one.program.config)
+    before = network_of_tasks(one, one.tasks.num_old)
+    _require_alike(source, one, before)
+    return adding.with_new_averages(source.arrays, by_path(variables_of(loop.abstract_state(one))))
+
+
+def _require_alike(
+    source: _Source, one: loop.Run, wanted: Mapping[str, Any], *, apart: Collection[str] = ()
+) -> None:
+    """Raises UserError unless the source has the arrays that are wanted; some are left `apart`."""
+    names = sorted((wanted.keys() | source.arrays.keys()) - set(apart), key=_parameters_first)
+    for name in names:
+        there, now = (_told(arrays.get(name)) for arrays in (source.arrays, wanted))
+        if there != now:
+            raise UserError(
+                f"{source.named} has another network: {name} is {there} there and {now} in this "
+                f"run. {_remedy(source, one)}"
+            )
 
 
 def owned_by_tasks(one: loop.Run) -> dict[str, int]:
@@ -176,25 +186,28 @@ def owned_by_tasks(one: loop.Run) -> dict[str, int]:
       The axis of tasks by path; -1 for an array that is there for some numbers of tasks only.
     """
     usual = by_path(variables_of(loop.abstract_state(one)))
-    program, train = one.program, shapes_of(one.tasks.train)
-    more = train.index.shape[0] + 1
-    config = program.config.copy_and_resolve_references()
-    if config.router.routes[0].isdigit():  # a table has to hold one for each task
-        config.router.routes += " " + config.router.routes.split()[0]
-    rows = {
-        field: jax.ShapeDtypeStruct((more, *array.shape[1:]), array.dtype)
-        for field, array in train._asdict().items()
-        if field != "images" and array is not None
-    }
-    shape = program.shape._replace(num_tasks=more)
-    wider = dataclasses.replace(program, config=config, shape=shape)
-    state = jax.eval_shape(wider.init, one.hyper, train._replace(**rows))
-    changed = by_path(variables_of(state))
+    changed = network_of_tasks(one, one.tasks.num_tasks + 1)
     return {
         name: _axis(usual.get(name), changed.get(name))
         for name in usual | changed
         if _told(usual.get(name)) != _told(changed.get(name))
     }
+
+
+def network_of_tasks(one: loop.Run, num_tasks: int) -> dict[str, Any]:
+    """Shapes of the arrays that a run's network would have for so many tasks, by path."""
+    program, train = one.program, shapes_of(one.tasks.train)
+    config = program.config.copy_and_resolve_references()
+    if config.router.routes[0].isdigit():  # a table has to hold one for each task
+        config.router.routes += " " + config.router.routes.split()[0]
+    rows = {
+        field: jax.ShapeDtypeStruct((num_tasks, *array.shape[1:]), array.dtype)
+        for field, array in train._asdict().items()
+        if field != "images" and array is not None
+    }
+    shape = program.shape._replace(num_tasks=num_tasks, num_old=0)
+    other = dataclasses.replace(program, config=config, shape=shape)
+    return by_path(variables_of(jax.eval_shape(other.init, one.hyper, train._replace(**rows))))
 
 
 def _axis(before: jax.ShapeDtypeStruct | None, after: jax.ShapeDtypeStruct | None) -> int:
@@ -213,18 +226,13 @@ def _told(array: Any) -> str:
     return "missing" if array is None else told_shape(array)
 
 
-def _remedy(there: ConfigDict, one: loop.Run) -> str:
+def _remedy(source: _Source, one: loop.Run) -> str:
     """What to change so that the networks are alike."""
-    before, now = flatten(there), flatten(one.program.config)
-    differing = _differing(before, now)
-    if not differing:
-        return "Name a run whose images and classes have the sizes of this one's."
-    return f"Fields of the network that differ: {', '.join(differing)}. Set them as they are there."
-
-
-def _differing(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    return [
-        f"{name} ({before[name]!r} there, {now[name]!r} here)"
-        for name in now
-        if name.startswith(_SHAPING) and before.get(name) != now[name]
-    ]
+    differing = adding.differing(source.config, one.program.config, _SHAPING)
+    remedy = "Name a run whose images and classes have the sizes of this one's."
+    if one.tasks.num_old:  # its fields are the same, and its images are
+        remedy = OTHER_PROGRAM
+    elif differing:
+        listed = ", ".join(differing)
+        remedy = f"Fields of the network that differ: {listed}. Set them as they are there."
+    return " ".join(filter(None, [source.told_version, remedy]))

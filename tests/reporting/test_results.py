@@ -17,7 +17,7 @@ CONTRACT = {
     *("experiment", "dataset", "tasks", "seeds", "test", "curve", "routing_map", "seconds"),
     *("examples_per_second", "parameters", "config", "command", "versions", "device"),
     *("git_commit", "peak_memory_bytes", "allocation", "mixing_weights", "multiply_adds"),
-    *("selection", "trained_parameters"),
+    *("selection", "trained_parameters", "new_tasks"),
 }
 
 

@@ -1,9 +1,12 @@
 """Parts of a network that train, and those that stay bit for bit as they were."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from saved_runs import some_network
 from small_compositional import SMALL_COMPOSITIONAL
 
 from routing_jax.data import loading
@@ -93,6 +96,32 @@ def test_with_frozen_averages_no_answer_of_a_training_pass_depends_on_the_batch(
         return out.logits
 
     np.testing.assert_allclose(logits(images)[:, :1], logits(images[:, :1]), rtol=1e-4, atol=1e-5)
+
+
+SWITCHES = {
+    "model__name": "gumbel_matrix",
+    "router__rule": "gumbel_softmax",
+    "router__optimizer": "adam",
+}
+
+
+@pytest.mark.parametrize("system", [{}, SWITCHES])
+def test_where_no_router_learns_training_takes_the_best_routes(tiny_config, digits, system):
+    images = jnp.asarray(digits.test.images[None, :20])
+
+    def routed(trainable):
+        """Logits of a training pass by the key of what it draws."""
+        more = {"model__head": "own", "training__trainable": trainable}
+        config = tiny_config(**system, **more)
+        run, variables = make_run(config, digits), variables_of(some_network(config, digits))
+        model, exploration = run.program.model(run.hyper), Exploration(0.0, 1.0)
+        call = partial(model.apply, variables, images, exploration=exploration)
+        return jax.jit(lambda key: call(rngs={"router": key}).logits)
+
+    keys = jax.random.split(jax.random.key(0))
+    head, both = routed("head"), routed("head,mixing")
+    np.testing.assert_array_equal(head(keys[0]), head(keys[1]))
+    assert (both(keys[0]) != both(keys[1])).any()
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,6 @@
 """Lines side by side: what each is and reached, the fields in which they differ, every task."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from routing_jax.reporting.formats import dataset_label, duration, measured
@@ -13,10 +13,14 @@ from routing_jax.reporting.page.tables import (
     metric_cell,
     number,
 )
+from routing_jax.reporting.results import learned_test
 
 
 def side_by_side(lines: Sequence[Line]) -> Table:
-    """A row for each line: data, metrics, size and time."""
+    """A row for each line: data, metrics, size and time.
+
+    Where tasks were added to a trained network, metrics are those of the new ones.
+    """
     metrics = metrics_of(lines)
     columns = ["run", "experiment", "data set", "tasks", "seeds"]
     columns += [_words(name) for name in metrics]
@@ -67,13 +71,19 @@ def _row(line: Line, metrics: Sequence[str]) -> list[Cell]:
         Cell(line.label),
         Cell(results["experiment"]),
         Cell(dataset_label(results)),
-        number(len(results["tasks"]), str(len(results["tasks"]))),
+        number(len(results["tasks"]), _tasks(results)),
         number(len(results["seeds"]), ", ".join(map(str, results["seeds"]))),
-        *(metric_cell(name, results["test"].get(name)) for name in metrics),
+        *(metric_cell(name, learned_test(results).get(name)) for name in metrics),
         number(results["parameters"], f"{results['parameters']:,}"),
         number(steps, f"{steps:,}"),
         number(seconds, duration(seconds)),
     ]
+
+
+def _tasks(results: Mapping[str, Any]) -> str:
+    """How many tasks, and how many of them were added to a trained network."""
+    new = results["new_tasks"]
+    return f"{len(results['tasks'])}" + (f" ({len(new['tasks'])} new)" if new else "")
 
 
 def _value(value: Any) -> Cell:

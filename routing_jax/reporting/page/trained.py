@@ -31,6 +31,7 @@ _OPTIONAL = {
     "mixing_weights": None,
     "multiply_adds": None,
     "selection": None,
+    "new_tasks": None,
     "peak_memory_bytes": None,
     "examples_per_second": None,
 }
@@ -75,6 +76,8 @@ def checked(results: Mapping[str, Any], path: Path) -> dict[str, Any]:
     """
     entries = _OPTIONAL | dict(results)
     entries |= {name: _not_finite(entries[name]) for name in _NUMBERS if name in entries}
+    if entries["new_tasks"]:
+        entries["new_tasks"] = _not_finite(entries["new_tasks"])
     try:
         wrong = _first_wrong(entries)
     except (KeyError, TypeError, IndexError, AttributeError) as error:

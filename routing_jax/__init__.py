@@ -18,6 +18,7 @@ _MODULE_OF = {
     "RoutedStack": "routing_jax.models.stack",
     "RuleTraits": "routing_jax.config_fields",
     "UserError": "routing_jax.errors",
+    "add_tasks": "routing_jax.training.own_run",
     "base_config": "routing_jax.config",
     "build_router": "routing_jax.routers.build",
     "label_parameters": "routing_jax.rl.router_optimizer",

@@ -12,8 +12,8 @@ import ml_collections
 from absl import flags
 from ml_collections import config_flags
 
+from routing_jax import added_tasks, experiment
 from routing_jax import config as config_lib
-from routing_jax import experiment
 from routing_jax.config_fields import FIELDS
 from routing_jax.devices import Devices, define_flags, read_devices
 from routing_jax.errors import UserError
@@ -23,7 +23,7 @@ from routing_jax.sweep.plan import make_cells
 from routing_jax.sweep.request import Slurm, Sweep, require_slurm
 from routing_jax.workdir import Workdir
 
-MODES = ("train", "evaluate", "export", "report")
+MODES = ("train", "evaluate", "add_task", "export", "report")
 HELP_FLAGS = ("--help", "-help", "-h")
 
 _OVERRIDE = re.compile(r"--?(?:no)?config\.(?P<field>[^=]+)")
@@ -34,8 +34,9 @@ class Command:
     """What the command line asks for, checked.
 
     Attributes:
-        launch: The program and its experiment, as the command names them.
-        mode: One of `MODES`.
+        launch: The program and its experiment, or the run it starts from, as the command names
+            them.
+        mode: "train", also where tasks are added to a trained network; "evaluate" or "export".
         config: The resolved and validated configuration, locked.
         workdir: Where the run is or will be.
         overwrite: Whether an earlier run in the work directory makes way.
@@ -79,6 +80,7 @@ def parse(argv: Sequence[str]) -> Command | page.Request:
 
     Returns:
         What to train, evaluate or export; the page to write where a report is asked for.
+        Adding tasks is training, with the configuration of the trained run for a start.
 
     Raises:
         UserError: Anything about the arguments or the configuration is wrong.
@@ -87,8 +89,13 @@ def parse(argv: Sequence[str]) -> Command | page.Request:
     if settings.mode == "report":
         return page.read_request(settings, rest)
     workdir = _given_workdir(settings)
-    source = settings.config
-    if source is not None:
+    source, adding = settings.config, settings.mode == "add_task"
+    launch = [argv[0], *([] if source is None else [f"--config={source}"])]
+    if adding:
+        place = settings["from"].value
+        config = added_tasks.config_asked_for(place, source=source, workdir=workdir)
+        launch += ["--mode=add_task", f"--from={place}"]
+    elif source is not None:
         config = experiment.load_config(source, _experiments_dir(argv[0]))
     elif settings.mode != "train" and workdir is not None:
         config = workdir.read_config()
@@ -101,8 +108,8 @@ def parse(argv: Sequence[str]) -> Command | page.Request:
         config_lib.validate(config)
     workdir = workdir or Workdir(Path("runs") / config.experiment)
     return Command(
-        (argv[0], *([] if source is None else [f"--config={source}"])),
-        settings.mode,
+        tuple(launch),
+        "train" if adding else settings.mode,
         config,
         workdir,
         settings.overwrite,
@@ -155,6 +162,13 @@ def _settings_flags() -> flags.FlagValues:
     )
     flags.DEFINE_string(
         "task", None, "task to export, by its number from 0; or all (default)", flag_values=values
+    )
+    flags.DEFINE_string(
+        "from",
+        None,
+        "work directory of the trained run that --mode=add_task adds tasks to; --config.data.* "
+        "name them",
+        flag_values=values,
     )
     _define_sweep_flags(values)
     define_flags(values)
@@ -213,6 +227,11 @@ def _parse_settings(argv: Sequence[str]) -> tuple[flags.FlagValues, list[str]]:
     if mode in ("evaluate", "export") and settings.overwrite:
         raise UserError(f"--overwrite would remove the run that --mode={mode} is to {mode}.")
     _check_task(settings)
+    if settings["from"].value is not None and mode != "add_task":
+        raise UserError(
+            f"--from={settings['from'].value} is for --mode=add_task; to start from a trained run "
+            "without keeping its tasks, set --config.training.init_from."
+        )
     return settings, rest
 
 
@@ -245,7 +264,7 @@ def _read_sweep(
             "--mode=export takes a single run, and this is a sweep: train the cell by itself, with "
             "the command that --sweep_print shows."
         )
-    if settings.mode != "train":
+    if settings.mode == "evaluate":
         _require_no_training(settings, named)
     if len(named) > 1:
         raise UserError(f"{' and '.join(named)} exclude each other: name one.")

@@ -51,6 +51,11 @@ ARGUMENTS = {
         "images=10",
         "row=mixing,images=500",
     ),
+    "new_tasks": tuple(
+        f"system={system}{row}"
+        for system in ("routing", "gumbel", "compositional", "trunk")
+        for row in ("", ",row=scratch")
+    ),
     "gumbel_mnist": (
         "budget=0.75",
         "baseline=shared_bottom",

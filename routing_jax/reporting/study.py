@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from routing_jax.errors import UserError
-from routing_jax.reporting.results import read_results
+from routing_jax.reporting.results import learned_test, read_results
 from routing_jax.reporting.sweep_summary import standard_error
 
 _NEAR = 0.05
@@ -31,6 +31,7 @@ class Row:
         paper: what the paper reports, in percent, by epoch as text; empty where it has no number.
         tag: how sure these numbers are: reported, quoted or recollected.
         where: swept values of the row's cells, where the command sweeps more than seeds.
+        written: what the command writes the results to; of a single run, results.json.
     """
 
     name: str
@@ -39,13 +40,14 @@ class Row:
     paper: Mapping[str, float] = field(default_factory=dict)
     tag: str = ""
     where: Sequence[str] = ()
+    written: str = "sweep.json"
 
     @property
     def commands(self) -> tuple[str, str]:
         """What trains the row's runs, and what makes its results file of them."""
         workdir = self.command.split("--workdir=")[-1].split()[0]
         where = "".join(f" --where {value}" for value in self.where)
-        merged = f"results/{self.results} {workdir}/sweep.json"
+        merged = f"results/{self.results} {workdir}/{self.written}"
         return self.command, f"python -m routing_jax.reporting.merge {merged}{where}"
 
 
@@ -141,7 +143,7 @@ def paired(
         The difference and the number of seeds; None where they have none in common.
     """
     ours, theirs = (
-        dict(zip(results["seeds"], results["test"][metric]["per_seed"], strict=True))
+        dict(zip(results["seeds"], learned_test(results)[metric]["per_seed"], strict=True))
         for results in (reference, other)
     )
     common = [seed for seed in ours if seed in theirs]

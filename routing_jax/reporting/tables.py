@@ -17,6 +17,7 @@ from typing import Any
 from routing_jax.errors import UserError
 from routing_jax.files import write_text
 from routing_jax.reporting.formats import higher_is_better
+from routing_jax.reporting.results import learned_test
 from routing_jax.reporting.study import (
     Estimate,
     Row,
@@ -92,7 +93,8 @@ def _cells(
     metric = next(iter(results["test"]))
     cells = [row.name, str(len(results["seeds"]))]
     cells += [_value(metric, at_epoch(results, metric, epoch)) for epoch in study.epochs]
-    cells += [_value(name, estimate(results["test"][name]["per_seed"])) for name in study.metrics]
+    tested = learned_test(results)
+    cells += [_value(name, estimate(tested[name]["per_seed"])) for name in study.metrics]
     if study.reference:
         own = row.name == study.reference
         cells += ["" if own or reference is None else _difference(reference, results, metric)]

@@ -57,6 +57,10 @@ def test_a_run_that_adds_tasks_is_allowed():
     [
         ({"training.init_from": ""}, "the tasks before are those of a trained network; name its"),
         (
+            {"data.input": "stream", "data.name": "cifar100"},
+            "the images of old and new tasks are held together; set data.input to memory",
+        ),
+        (
             {"model.head": "routed"},
             "the last routed layer gives the logits of all tasks, and a new",
         ),

@@ -1,12 +1,16 @@
 """The examples run and learn; each as its own file would, with JAX as it is by default."""
 
 import importlib
+import os
+import re
+import subprocess
 import sys
 from pathlib import Path
 
 import jax
 import nbclient
 import nbformat
+import numpy as np
 import pytest
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
@@ -28,7 +32,7 @@ def example(monkeypatch):
 
 def test_no_example_is_left_out():
     names = {path.stem for path in EXAMPLES.glob("*.py")}
-    assert names == {*LEAST, "own_tasks", "questions"}
+    assert names == {*LEAST, "many_at_once", "own_tasks", "questions"}
 
 
 @pytest.mark.parametrize(
@@ -56,6 +60,25 @@ def test_routing_takes_ten_lines_of_a_model_and_a_loop():
     assert len(marked) == 10
     words = ("rj.", "routing_jax", "routed", "routes", "trajectory", "ROUTER =", '"router"')
     assert all(line in marked for line in lines if any(word in line for word in words))
+
+
+def test_many_trainings_are_one_program_and_one_is_spread_over_devices():
+    """In a process of four devices; where JAX has counted them, it is too late for others."""
+    four = os.environ | {"XLA_FLAGS": "--xla_force_host_platform_device_count=4"}
+    run = subprocess.run(
+        [sys.executable, "many_at_once.py"],
+        cwd=EXAMPLES,
+        env=four,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    *rates, spread = run.stdout.splitlines()
+    shares = [[float(share) for share in re.findall(r"([\d.]+)%", line)] for line in rates]
+    assert np.shape(shares) == (2, 4) and np.min(shares) > 80
+    told = re.fullmatch(r"rate 0.3, seed 0, 4 devices: ([\d.]+)% right", spread)
+    # The same training as the first of the second rate, up to what rounding makes of it.
+    assert float(told[1]) == pytest.approx(shares[1][0], abs=2)
 
 
 @pytest.mark.slow

@@ -334,7 +334,7 @@ WRONG_INPUTS = {
     ),
     "unknown mode": (
         [CONFIG, "--mode=trian"],
-        "--mode=trian: value should be one of <train|evaluate|export|report>",
+        "--mode=trian: value should be one of <train|evaluate|add_task|export|report>",
     ),
     "report on what": (
         ["--mode=report"],

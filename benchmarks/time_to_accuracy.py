@@ -109,9 +109,9 @@ def train(system: str, seed: int, folder: Path, flags: Sequence[str]) -> dict[st
     """
     workdir = folder / f"{system}-seed{seed}"
     own = (f"--config.model.name={SYSTEMS[system]}", f"--config.training.seed={seed}")
-    command = [sys.executable, str(ROOT / "launch.py"), f"--workdir={workdir}", *flags, *own]
+    command = [sys.executable, "launch.py", f"--workdir={workdir}", *flags, *own]
     subprocess.run(command, cwd=ROOT, stdout=sys.stderr, check=True)
-    return read_results(workdir / "results.json")
+    return read_results(ROOT / workdir / "results.json")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -124,10 +124,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options, flags = parser.parse_known_args(arguments)
     default = "mnist_mtl.py:digits" if options.quick else "cifar_mtl.py"
     config = f"--config={options.config or f'experiments/{default}'}"
-    folder = options.folder or Path("runs") / f"time_to_accuracy{'_quick' * options.quick}"
+    # What is written below the project is named as seen from there.
+    default_folder = Path("runs") / f"time_to_accuracy{'_quick' * options.quick}"
+    folder = options.folder.absolute() if options.folder else default_folder
     everyone = [config, *(QUICK if options.quick else ()), *flags]
     runs = {
-        system: [train(system, s, folder.absolute(), everyone) for s in range(options.seeds)]
+        system: [train(system, s, folder, everyone) for s in range(options.seeds)]
         for system in SYSTEMS
     }
     compare(runs)

@@ -5,7 +5,7 @@ stacked on one K axis, or as tuples with one `Group` and one stacked tree for ea
 of all groups are numbered through: K is the sum of the groups' sizes.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple, TypeVar
 
 import jax
@@ -78,6 +78,12 @@ def apply_one(blocks: Blocks, bank: Bank, number: jax.Array, x: jax.Array) -> ja
         return group.apply_block(take(params, place), x)
 
     return in_group([group for group, _ in groups], number, apply)
+
+
+def apply_first(groups: Sequence[tuple[Group, Params]], x: jax.Array) -> jax.Array:
+    """The first block on rows x [m, ...]; for the shape, which all blocks give."""
+    group, params = groups[0]
+    return group.apply_block(take(params, 0), x)
 
 
 def in_group(

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 import launch
-from routing_jax.config_fields import DATA_SETS, DATA_TASKS, MODELS, ROUTER_RULES
+from routing_jax.config_data import DATA_SETS, DATA_TASKS
+from routing_jax.config_fields import MODELS, ROUTER_RULES
 
 ROOT = Path(__file__).parent.parent
 CONFIG = "--config=experiments/mnist_mtl.py"

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from routing_jax.block_groups import Group
-from routing_jax.dispatch import Stage, mix_active, mix_outputs, route, select
+from routing_jax.dispatch import Stage, route, select
+from routing_jax.mixtures import mix_active, mix_outputs
 
 FEATURES = 3
 

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from routing_jax import dispatch
+from routing_jax import mixtures
 from routing_jax.block_groups import ApplyBlock
 from routing_jax.export.cut import (
     Cut,
@@ -119,7 +119,7 @@ def _of_all(
         for depth, index in enumerate(model.bank_of_depth):
             mixed = params["weights"][depth][tasks]
             blocks, bank = parts[index][0], params["banks"][index]
-            x = dispatch.mix_outputs(blocks, bank, x[:, None], mixed)[:, 0]
+            x = mixtures.mix_outputs(blocks, bank, x[:, None], mixed)[:, 0]
             x = finish(model, params["norms"], depth, x)
         return x
 

@@ -6,7 +6,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from routing_jax import dispatch
+from routing_jax import mixtures
 from routing_jax.models.network import MultiTaskNetwork, Routed, of_tasks
 from routing_jax.routers.mixing import FixedMixing, Mixing
 from routing_jax.types import Exploration, Params
@@ -117,12 +117,12 @@ class CompositionalNetwork(MultiTaskNetwork):
             return out, moved["batch_stats"]
 
         if self.mix_outputs:
-            each_task = jax.vmap(run, (None, 0, 0), axis_name=dispatch.TASKS)
+            each_task = jax.vmap(run, (None, 0, 0), axis_name=mixtures.TASKS)
             outputs, moved = jax.vmap(each_task, (0, None, 1), (0, 1))(blocks, x, averages)
             weights = jnp.broadcast_to(weights, (len(x), weights.shape[1]))
-            return dispatch.mix(outputs, weights), moved
+            return mixtures.mix(outputs, weights), moved
         only = jax.tree.map(lambda leaf: leaf[:, 0], averages)
-        mixed = dispatch.mix_parameters(lambda p, xs: run(p, *xs), blocks, (x, only), weights)
+        mixed = mixtures.mix_parameters(lambda p, xs: run(p, *xs), blocks, (x, only), weights)
         return mixed[0], jax.tree.map(lambda leaf: leaf[:, None], mixed[1])
 
 

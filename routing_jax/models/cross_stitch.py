@@ -11,7 +11,7 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 
-from routing_jax import dispatch, mesh
+from routing_jax import dispatch, mesh, mixtures
 from routing_jax.block_groups import ApplyBlock
 from routing_jax.models.network import MultiTaskNetwork, Routed
 from routing_jax.types import Exploration, Params
@@ -64,7 +64,7 @@ class CrossStitchNetwork(MultiTaskNetwork):
         """
         del exploration, tasks
         if self.mixes:
-            x = dispatch.mix(self._all_columns(x), self.mixes[-1])
+            x = mixtures.mix(self._all_columns(x), self.mixes[-1])
         bank = self.banks[self.bank_of_depth[-1]]
         logits = jax.vmap(bank.apply_block)(bank(x[0]), x)
         return Routed(logits.astype(jnp.float32), None, self._shares())

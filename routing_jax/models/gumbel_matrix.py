@@ -5,7 +5,7 @@ from typing import ClassVar
 import jax
 import jax.numpy as jnp
 
-from routing_jax import dispatch
+from routing_jax import mixtures
 from routing_jax.models.network import MultiTaskNetwork, Routed, of_tasks
 from routing_jax.models.routed_layers import mix_through
 from routing_jax.routers.allocation import Allocation, FixedAllocation, mean_weights
@@ -59,7 +59,7 @@ class GumbelMatrixNetwork(MultiTaskNetwork):
             switches = jnp.where(computed, switches, 0)
         weights = mean_weights(switches) if self.merge == "mean" else switches
         everything = training and not self.skip_below
-        mix = dispatch.mix_outputs if everything else dispatch.mix_active
+        mix = mixtures.mix_outputs if everything else mixtures.mix_active
         banks = [self.banks[index] for index in self.bank_of_depth]
         x = mix_through(banks, x, weights, mix=mix, finish=self.norms, computed=computed)
         return Routed(

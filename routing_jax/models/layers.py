@@ -10,9 +10,9 @@ from ml_collections import ConfigDict
 from routing_jax import config_components
 from routing_jax.blocks import ConvBlock, DenseBlock, ValidConvBlock
 from routing_jax.components import COMPONENTS
-from routing_jax.dispatch import TASKS
 from routing_jax.errors import UserError
 from routing_jax.isometric import InvertedResidual
+from routing_jax.mixtures import TASKS
 
 STATISTICS = {
     "shared": (False, False),

@@ -13,7 +13,7 @@ from routing_jax.routers.router import Router
 from routing_jax.types import Decisions, Exploration, Routes
 
 Mix = Callable[..., jax.Array]
-"""`dispatch.mix_outputs` or `dispatch.mix_active`."""
+"""`mixtures.mix_outputs` or `mixtures.mix_active`."""
 
 
 Finish = Callable[[jax.Array], jax.Array]
@@ -173,7 +173,7 @@ def mix_through(
       weights: float32 [T, D, K].
       mix: what mixes one layer.
       finish: what stands behind each layer, if anything does.
-      computed: bool [T, D, K], for `dispatch.mix_active`.
+      computed: bool [T, D, K], for `mixtures.mix_active`.
     """
     for depth, bank in enumerate(banks):
         own = {} if computed is None else {"computed": computed[:, depth]}

@@ -3,7 +3,7 @@
 import flax.linen as nn
 import jax
 
-from routing_jax import dispatch
+from routing_jax import mixtures
 from routing_jax.models.network import MultiTaskNetwork, Routed, of_tasks
 from routing_jax.models.routed_layers import mix_through
 from routing_jax.types import Exploration
@@ -34,6 +34,6 @@ class SoftMixtureNetwork(MultiTaskNetwork):
         """Mixes the blocks for representations [T, n, ...]; `probabilities` are the weights."""
         weights = of_tasks(jax.nn.softmax(self.mixture), tasks)
         banks = [self.banks[index] for index in self.bank_of_depth]
-        x = mix_through(banks, x, weights, mix=dispatch.mix_outputs, finish=self.norms)
+        x = mix_through(banks, x, weights, mix=mixtures.mix_outputs, finish=self.norms)
         logits = self.answer(x, training=exploration is not None, tasks=tasks)
         return Routed(logits, None, jax.lax.stop_gradient(weights)[:, None])

@@ -7,7 +7,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from routing_jax import dispatch
+from routing_jax import mixtures
 from routing_jax.blocks import BlockBank
 from routing_jax.models.routed_layers import RoutedLayers, mix_through, stages_of
 from routing_jax.routers.allocation import Allocation, FixedAllocation, mean_weights
@@ -109,9 +109,9 @@ class RoutedStack(nn.Module):
             switches = self.router.sample(self.make_rng("router"), exploration.temperature)
         weights, banks = mean_weights(switches), self._bank_of_depth()
         if tasks is not None:  # rows of one example each
-            rows = mix_through(banks, x[:, None], weights[tasks], mix=dispatch.mix_outputs)[:, 0]
+            rows = mix_through(banks, x[:, None], weights[tasks], mix=mixtures.mix_outputs)[:, 0]
         else:
-            mix = dispatch.mix_active if exploration is None else dispatch.mix_outputs
+            mix = mixtures.mix_active if exploration is None else mixtures.mix_outputs
             rows = mix_through(banks, x, weights, mix=mix)
         on = self.router.probabilities()
         routes = Routes(None, jax.lax.stop_gradient(on)[:, None], (), exploration, allocation=on)

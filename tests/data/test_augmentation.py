@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from routing_jax.config_fields import AUGMENTATIONS
+from routing_jax.config_data import AUGMENTATIONS
 from routing_jax.data.augmentation import augment
 
 

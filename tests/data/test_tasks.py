@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from hypothesis import strategies as st
 
-from routing_jax.config_fields import DATA_TASKS
+from routing_jax.config_data import DATA_TASKS
 from routing_jax.data import loading, tasks
 from routing_jax.data.labelled_images import LabelledImages
 

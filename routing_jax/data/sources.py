@@ -179,6 +179,14 @@ def slices(source: object) -> Iterator[tuple[list[dict[str, np.ndarray]], int]]:
 
 
 def labelled(name: str, folder: Path, arrays: dict[str, np.ndarray], split: str) -> LabelledImages:
+    """A split of a prepared set, given the decoded arrays of all its splits.
+
+    Args:
+      name: of the set, one of `TFDS_SETS`.
+      folder: where it is prepared, which has the names of its classes.
+      arrays: by split and feature, such as `train_images` and `train_labels`.
+      split: "train" or "test".
+    """
     features = TFDS_SETS[name]
     found = LabelledImages(
         name,

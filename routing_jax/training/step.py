@@ -16,7 +16,7 @@ from routing_jax.models.routing_network import RoutingNetwork
 from routing_jax.objectives import Objective, offered, share_of_tasks
 from routing_jax.rl import rewards
 from routing_jax.routers.allocation import Penalties, penalty
-from routing_jax.training.adaptation import LossOf, adapt, make_alignment
+from routing_jax.training.adaptation import adapt, make_alignment
 from routing_jax.training.state import (
     Hyperparams,
     Learned,
@@ -59,28 +59,8 @@ def train_step(
       num_old: tasks in front of those, of which nothing is learned.
     """
     lesson = _lesson(config, hyper, state.step, train, total_steps=total_steps, num_old=num_old)
-    batch = lesson.batch
-
-    def loss_of(params: Params) -> tuple[jax.Array, tuple[Routed, Params]]:
-        routed, updated = model.apply(
-            {"params": params, "batch_stats": state.batch_stats},
-            batch.images,
-            exploration=lesson.exploration,
-            tasks=lesson.tasks,
-            rngs={"router": lesson.router_key},
-            mutable=["batch_stats"],
-        )
-        of_blocks = batch._replace(weights=lesson.learns)
-        loss = objective.loss(routed.logits, of_blocks, routed.rivals)
-        loss += _penalty(hyper, routed, lesson.progress)
-        return loss, (routed, updated.get("batch_stats", {}))
-
-    if config.data.target:
-        alignment = make_alignment(config, model, objective)
-        learned = adapt(config, alignment, state, loss_of, batch, lesson.rule_key)
-    else:
-        learned = _by_labels(state, loss_of)
-    routed, more = learned.routed, {}
+    learned = _learn(config, model, objective, hyper, state, lesson)
+    batch, routed, more = lesson.batch, learned.routed, {}
     if model.learned_router is not None:
         more["trajectory"] = _trajectory(config, model, objective, hyper, state, routed, lesson)
     updates, optimizer_state = optimizer.update(
@@ -107,13 +87,6 @@ def train_step(
         ),
         opponent=learned.opponent,
     )
-
-
-def _by_labels(state: TrainState, loss_of: LossOf) -> Learned:
-    """What a step learns from labels alone."""
-    found = jax.value_and_grad(loss_of, has_aux=True)(state.params)
-    (loss, (routed, batch_stats)), gradients = found
-    return Learned(loss, gradients, routed, batch_stats)
 
 
 class _Lesson(NamedTuple):
@@ -160,6 +133,39 @@ def _lesson(
         tasks = num_old + (jnp.arange(num_learned, dtype=jnp.int32) if rows is None else rows)
     learns, judges = _shares(config.router, batch.weights)
     return _Lesson(batch, learns, judges, tasks, exploration, progress, router_key, rule_key)
+
+
+def _learn(
+    config: ConfigDict,
+    model: MultiTaskNetwork,
+    objective: Objective,
+    hyper: Hyperparams,
+    state: TrainState,
+    lesson: _Lesson,
+) -> Learned:
+    """What a lesson teaches, by its labels or, to a domain without labels, by alignment."""
+    batch = lesson.batch
+
+    def loss_of(params: Params) -> tuple[jax.Array, tuple[Routed, Params]]:
+        routed, updated = model.apply(
+            {"params": params, "batch_stats": state.batch_stats},
+            batch.images,
+            exploration=lesson.exploration,
+            tasks=lesson.tasks,
+            rngs={"router": lesson.router_key},
+            mutable=["batch_stats"],
+        )
+        of_blocks = batch._replace(weights=lesson.learns)
+        loss = objective.loss(routed.logits, of_blocks, routed.rivals)
+        loss += _penalty(hyper, routed, lesson.progress)
+        return loss, (routed, updated.get("batch_stats", {}))
+
+    if config.data.target:
+        alignment = make_alignment(config, model, objective)
+        return adapt(config, alignment, state, loss_of, batch, lesson.rule_key)
+    found = jax.value_and_grad(loss_of, has_aux=True)(state.params)
+    (loss, (routed, batch_stats)), gradients = found
+    return Learned(loss, gradients, routed, batch_stats)
 
 
 def _trajectory(

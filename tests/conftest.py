@@ -30,6 +30,7 @@ _NOBODY = pytest.StashKey[socket.socket]()
 _VARIABLES = {"real_data": "ROUTING_JAX_DATA_DIR", "originals": "ROUTING_JAX_ORIGINALS_DIR"}
 """By the marker of the tests that need what they name."""
 _DIRECTORIES = pytest.StashKey[dict[str, str | None]]()
+_QUICK_COMPILATION = "--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false"
 _PRIVATE_DIRS = ("XDG_CACHE_HOME", "XDG_CONFIG_HOME", "MPLCONFIGDIR", "TFDS_DATA_DIR")
 
 
@@ -43,6 +44,8 @@ def pytest_configure(config: pytest.Config) -> None:
 
     This comes before any test module is imported, as libraries read these variables on import.
     """
+    if not config.option.slow and not hasattr(config, "workerinput"):
+        _compile_quickly()  # the workers of pytest-xdist inherit it
     scratch = tempfile.TemporaryDirectory(prefix="routing_jax_tests_")
     config.stash[_SCRATCH] = scratch
     for name in _PRIVATE_DIRS:
@@ -59,6 +62,14 @@ def pytest_configure(config: pytest.Config) -> None:
     # Many tests compile the same program; each of them once is most of the time of a test run.
     jax.config.update("jax_compilation_cache_dir", str(Path(scratch.name) / "compilations"))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+
+
+def _compile_quickly() -> None:
+    """Has XLA optimise little: most tests run a program a few times, and compiling is their cost.
+
+    Slow tests run what users run. Flags that are set already come last, and win.
+    """
+    os.environ["XLA_FLAGS"] = f"{_QUICK_COMPILATION} {os.environ.get('XLA_FLAGS', '')}".strip()
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -230,8 +230,8 @@ def test_a_routing_file_is_not_unpickled(tmp_path):
 
 def test_a_full_disk_while_saving_loses_nothing(half, finished, capfd):
     before = whole_checkpoints(half)
-    # The writer splits a checkpoint's arrays into one file or several as time falls, but its list of
-    # arrays alone (15 kB) is larger than this, and all else that a run writes before it is smaller.
+    # The writer splits a checkpoint's arrays into one file or several, as it happens; its list of
+    # arrays alone (15 kB) is larger than this, and all that a run writes before it is smaller.
     with files_of_at_most(10_000), capfd.disabled():
         run = subprocess.run(
             [sys.executable, "launch.py", f"--workdir={half}", *TRAIN],

@@ -65,6 +65,8 @@ SYSTEMS = {
     "mixed parameters": COMPOSITIONAL,
     "mixed outputs": COMPOSITIONAL
     | {"dispatch__apply": "mix_outputs", "model__statistics": "per_depth_and_task"},
+    "a stage of a plain residual network": COMPOSITIONAL
+    | {"model__encoder": "resnet", "model__block": "basic"},
     "a head for all tasks": COMPOSITIONAL | {"model__head": "shared"},
     "orders of templates": COMPOSITIONAL
     | {"router__policy": "fixed", "router__routes": ORDERS, "model__num_blocks": None},
@@ -106,7 +108,8 @@ def exported(found):
 
 
 def close(outputs, expected):
-    np.testing.assert_allclose(outputs, expected, rtol=1e-5, atol=1e-5)
+    # Two programs round otherwise, and the group normalisations of components enlarge that.
+    np.testing.assert_allclose(outputs, expected, rtol=1e-4, atol=1e-4)
 
 
 # Compiling is most of the time of these tests.

@@ -2,7 +2,8 @@
 
 Purpose: does a network of one parameter budget become more accurate as it invokes its blocks more
 often? One task, the hundred classes of CIFAR-100; the depths differ in nothing but how often they
-run the four templates of one bank, and in their mixing weights, four numbers a depth.
+run the four templates of one bank, and in their mixing weights, four numbers a depth. The network
+is isometric, or a plain residual one whose last stage takes its blocks from the bank.
 
 Paper: Zhmoginov, Bashkirova, Sandler, "Compositional Models: Multi-Task Learning and Knowledge
 Transfer with Modular Networks", 2021, whose abstract says that ImageNet accuracy rises without more
@@ -10,8 +11,13 @@ parameters; by how much is not known to us.
 
 Command: python launch.py --config=experiments/compositional_reuse.py:depth=4
     python launch.py --config=experiments/compositional_reuse.py:depth=16
+    The last stage of a plain residual network:
+    python launch.py --config=experiments/compositional_reuse.py:network=resnet,depth=16
     With a block of its own for each depth, so that parameters grow too, add a choice:
     python launch.py --config=experiments/compositional_reuse.py:baseline=independent_blocks
+    Images in folders of classes, the layout of ImageNet, at 64x64 (streamed where memory is short):
+    python launch.py --config=experiments/compositional_reuse.py:data=folders \
+        --config.data.dir=DIR
 
 Expected: not measured yet.
 
@@ -26,7 +32,9 @@ from routing_jax.presets import COMPOSITIONAL, GIVEN_BLOCKS
 
 _BASELINES = {"none": {}, "independent_blocks": GIVEN_BLOCKS | {"router.routes": "shared"}}
 _DEPTHS = {str(depth): {"model.depth": depth} for depth in (4, 8, 16)}
-_CHOICES = {"depth": _DEPTHS, "baseline": _BASELINES}
+_NETWORKS = {"isometric": {}, "resnet": {"model.encoder": "resnet", "model.block": "basic"}}
+_DATA = {"cifar100": {}, "folders": {"data.name": "class_folders", "data.image_size": 64}}
+_CHOICES = {"depth": _DEPTHS, "baseline": _BASELINES, "network": _NETWORKS, "data": _DATA}
 
 
 def get_config(arg: str = "") -> ml_collections.ConfigDict:

@@ -1,20 +1,20 @@
 """Fields of compositional networks that do not go together; see `config_clashes`."""
 
-from routing_jax.config_fields import STEMS
+from routing_jax.config_fields import RESIDUAL, STEMS
 from routing_jax.config_rules import Clash
 
 COMPOSITIONAL = (
     Clash(
         ("model.name", "model.block"),
-        lambda name, block: (name == "compositional") != (block == "inverted_residual"),
-        "compositional has blocks of inverted_residual, and no other model keeps the running "
-        "averages that they need; change one of the two",
+        lambda name, block: (name == "compositional") != (block in RESIDUAL),
+        "compositional has blocks of inverted_residual or basic, and no other model keeps the "
+        "running averages that they need; change one of the two",
     ),
     Clash(
         ("model.block", "model.encoder"),
-        lambda block, encoder: (block == "inverted_residual") != (encoder in STEMS),
-        "blocks of inverted_residual, and no others, need a stem that sets their width; set "
-        "model.encoder to strided for these blocks, else to conv4",
+        lambda block, encoder: (block in RESIDUAL) != (encoder in STEMS),
+        "residual blocks, and no others, need a stem that sets their width; set model.encoder to "
+        "strided for inverted_residual, to resnet for basic, else to conv4",
     ),
     Clash(
         ("model.name", "model.head"),

@@ -43,10 +43,11 @@ MODELS = (
     *("routing_network", "cross_stitch", "soft_mixture", "gumbel_matrix"),
     *("joint_classifier", "compositional"),
 )
-STEMS = ("strided", "space_to_depth", "plain")
+STEMS = ("strided", "space_to_depth", "plain", "resnet")
 """The encoders of isometric networks."""
 ENCODERS = ("conv4", "stem", "flatten", "pixels", "pointwise", *STEMS)
-BLOCKS = ("dense", "conv", "valid_conv", "components", "inverted_residual")
+RESIDUAL = ("inverted_residual", "basic")
+BLOCKS = ("dense", "conv", "valid_conv", "components", *RESIDUAL)
 STATISTICS = ("shared", "per_depth", "per_depth_and_task")
 HEADS = ("routed", "own", "shared")
 BANKS = ("per_depth", "shared")

@@ -273,9 +273,10 @@ class Conv3x3(nn.Module):
 
     features: int
     dtype: jnp.dtype = jnp.float32
+    stride: int = 1
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         shape = (3, 3, x.shape[-1], self.features)
         kernel = self.param("kernel", nn.initializers.he_normal(), shape)
-        return conv(x.astype(self.dtype), kernel.astype(self.dtype))
+        return conv(x.astype(self.dtype), kernel.astype(self.dtype), stride=self.stride)

@@ -60,12 +60,20 @@ class InvertedResidual(nn.Module):
         )
 
     def _normalisation(self, train: bool) -> nn.Module:
-        return nn.BatchNorm(
-            use_running_average=not train,
-            momentum=MOMENTUM,
-            dtype=self.dtype,
-            axis_name=self.normalised_over,
-        )
+        return batch_norm(train=train, dtype=self.dtype, over=self.normalised_over)
+
+
+def batch_norm(*, train: bool, dtype: jnp.dtype, over: str | None) -> nn.Module:
+    """The normalisation of residual blocks.
+
+    Args:
+      train: normalise by the batch and move the running averages; else by the averages.
+      dtype: of the output.
+      over: name of a `vmap` axis that belongs to the batch, if any.
+    """
+    return nn.BatchNorm(
+        use_running_average=not train, momentum=MOMENTUM, dtype=dtype, axis_name=over
+    )
 
 
 class OutputAdapter(nn.Module):

@@ -51,8 +51,8 @@ WRONG_VALUES = [
     ),
     (
         "model.encoder",
-        "resnet",
-        "one of: conv4, stem, flatten, pixels, pointwise, strided, space_to_depth, plain "
+        "resnet50",
+        "one of: conv4, stem, flatten, pixels, pointwise, strided, space_to_depth, plain, resnet "
         "(default 'conv4')",
     ),
     ("model.num_blocks", 0, "an integer >= 1, or None for one per task (default None)"),
@@ -66,7 +66,7 @@ WRONG_VALUES = [
     (
         "model.block",
         "attention",
-        "one of: dense, conv, valid_conv, components, inverted_residual (default 'dense')",
+        "one of: dense, conv, valid_conv, components, inverted_residual, basic (default 'dense')",
     ),
     ("model.resolution", 0, "an integer >= 1 (default 8)"),
     (

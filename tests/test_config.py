@@ -378,14 +378,14 @@ COMPONENTS = {
         (
             COMPOSITIONAL | {"model__name": "routing_network"},
             "model.name = 'routing_network' and model.block = 'inverted_residual' clash: "
-            "compositional has blocks of inverted_residual, and no other model keeps the running "
-            "averages that they need; change one of the two",
+            "compositional has blocks of inverted_residual or basic, and no other model keeps the "
+            "running averages that they need; change one of the two",
         ),
         (
             COMPOSITIONAL | {"model__encoder": "conv4"},
-            "model.block = 'inverted_residual' and model.encoder = 'conv4' clash: blocks of "
-            "inverted_residual, and no others, need a stem that sets their width; set "
-            "model.encoder to strided for these blocks, else to conv4",
+            "model.block = 'inverted_residual' and model.encoder = 'conv4' clash: residual "
+            "blocks, and no others, need a stem that sets their width; set model.encoder to "
+            "strided for inverted_residual, to resnet for basic, else to conv4",
         ),
         (
             COMPOSITIONAL | {"model__head": "routed"},

@@ -44,7 +44,10 @@ ARGUMENTS = {
         "order=pure",
         "size=paper",
     ),
-    "compositional_reuse": ("depth=4", "depth=16", "depth=16,baseline=independent_blocks"),
+    "compositional_reuse": (
+        *("depth=4", "depth=16", "depth=16,baseline=independent_blocks"),
+        "network=resnet,depth=16",
+    ),
     "compositional_transfer": (
         "row=source",
         *(f"row={row},images=50" for row in ("head", "mixing", "all", "scratch")),

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -63,6 +64,27 @@ def test_a_streamed_run_leaves_what_one_in_memory_leaves(finished, arguments, tm
     assert results["dataset"]["num_train"] == 160
     assert 0 < results["seconds"]["wait"] < results["seconds"]["train"]
     assert read(tmp_path / "run")["seconds"]["wait"] == 0
+
+
+@jax.numpy_dtype_promotion("standard")  # Adam of optax promotes types inside
+def test_the_study_of_reuse_takes_a_folder_in_the_layout_of_imagenet(digits, tmp_path):
+    shrunk = (
+        f"--config.data.dir={digits}",
+        "--config.data.image_size=16",
+        "--config.data.input=stream",
+        "--config.model.width=8",
+        "--config.model.resolution=4",
+        "--config.training.examples_per_task=8",
+        "--config.training.epochs=None",
+        "--config.training.steps=2",
+    )
+    experiment = "compositional_reuse.py:data=folders,network=resnet,depth=4"
+    assert start(tmp_path, *shrunk, experiment=experiment) == 0
+    results = read(tmp_path)
+    assert results["curve"][0][-1]["step"] == 2
+    # Channels 1-2, 2-2, 2-4, 4-8 before the stage: 22 + 80 + 232 + 896; four templates of
+    # 9 x (8 x 8 + 8 x 8) and four numbers a channel; 4 x 4 mixing weights; a head of 8 x 10 + 10.
+    assert results["parameters"] == 1230 + 4 * 1184 + 16 + 90
 
 
 def test_a_run_stopped_mid_epoch_resumes_bit_for_bit(

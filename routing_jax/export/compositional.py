@@ -51,7 +51,8 @@ def cut_compositional(
         weights = weights[task : task + 1]
         averages = jax.tree.map(lambda leaf: _own(leaf, task), averages)
     used = (weights != 0).any(0)
-    banks, own = banks_of(model, params), {"adapter": params["adapter"], "batch_stats": averages}
+    adapter = params.get("adapter", {})  # an end of some networks has no parameters
+    banks, own = banks_of(model, params), {"adapter": adapter, "batch_stats": averages}
     rows = _rows(model, used)
     depths = [
         _Depth(d, index, model.banks[index].block.clone(parent=None), rows[index])

@@ -1,9 +1,10 @@
 """Encoders: uint8 images to representations, shared by all tasks.
 
-Those of `STEMS` are the stems of isometric networks: they bring images to the resolution and width
-that all layers behind them keep.
+Those of `STEMS` bring images to the resolution and width that all layers behind them keep: stems of
+isometric networks, and the earlier stages of a plain residual one.
 """
 
+import math
 from collections.abc import Callable
 from functools import partial
 from typing import ClassVar
@@ -15,6 +16,7 @@ import jax.numpy as jnp
 from routing_jax.components import ConvChain
 from routing_jax.convolution import Conv3x3, halve
 from routing_jax.depthwise import space_to_depth
+from routing_jax.resnet import BasicBlock
 
 
 class ConvEncoder(nn.Module):
@@ -97,6 +99,12 @@ class PointwiseEncoder(nn.Module):
         return stem(unit_range(images, self.dtype))
 
 
+def _divisors(side: int, features: int) -> list[int]:
+    """The resolutions that images of that side can be folded to."""
+    del features
+    return [resolution for resolution in range(1, side + 1) if side % resolution == 0]
+
+
 class StridedStem(nn.Module):
     """A convolution whose stride is its side, batch normalisation, ReLU.
 
@@ -108,6 +116,7 @@ class StridedStem(nn.Module):
     dtype: jnp.dtype = jnp.float32
 
     light: ClassVar[bool] = False
+    resolutions = staticmethod(_divisors)
 
     @nn.compact
     def __call__(self, images: jax.Array, *, train: bool) -> jax.Array:
@@ -126,6 +135,7 @@ class SpaceToDepthStem(nn.Module):
     dtype: jnp.dtype = jnp.float32
 
     light: ClassVar[bool] = False
+    resolutions = staticmethod(_divisors)
 
     @nn.compact
     def __call__(self, images: jax.Array, *, train: bool) -> jax.Array:
@@ -144,12 +154,51 @@ class PlainStem(nn.Module):
 
     light: ClassVar[bool] = False
 
+    @staticmethod
+    def resolutions(side: int, features: int) -> list[int]:
+        """That of the images."""
+        del features
+        return [side]
+
     @nn.compact
     def __call__(self, images: jax.Array, *, train: bool) -> jax.Array:
         """As `StridedStem`, for images whose side is `resolution`."""
         x = Conv3x3(self.features, self.dtype)(unit_range(images, self.dtype))
         x = nn.BatchNorm(use_running_average=not train, momentum=0.9, dtype=self.dtype)(x)
         return nn.leaky_relu(x)
+
+
+class ResNetStem(nn.Module):
+    """The stages of a plain residual network before the last, and the block that opens the last.
+
+    He, Zhang, Ren, Sun, "Deep Residual Learning for Image Recognition", 2016, section 4.2, with one
+    block a stage: a 3x3 convolution, batch normalisation, ReLU and a block at the resolution of the
+    images; then, for each halving, a block with stride 2 and twice as many channels.
+    """
+
+    features: int
+    resolution: int
+    dtype: jnp.dtype = jnp.float32
+
+    light: ClassVar[bool] = False
+
+    @staticmethod
+    def resolutions(side: int, features: int) -> list[int]:
+        """Halved as often as side and channels can be."""
+        halvings = range(math.gcd(side, features).bit_length())
+        return [side >> n for n in halvings if math.gcd(side, features) % 2**n == 0]
+
+    @nn.compact
+    def __call__(self, images: jax.Array, *, train: bool) -> jax.Array:
+        """As `StridedStem`, for images whose side is `resolution` times a power of two."""
+        halvings = (images.shape[1] // self.resolution).bit_length() - 1
+        x = unit_range(images, self.dtype)
+        x = Conv3x3(self.features >> halvings, self.dtype)(x)
+        x = nn.BatchNorm(use_running_average=not train, momentum=0.9, dtype=self.dtype)(x)
+        x = BasicBlock(x.shape[-1], dtype=self.dtype)(nn.relu(x), train=train)
+        for _ in range(halvings):
+            x = BasicBlock(2 * x.shape[-1], stride=2, dtype=self.dtype)(x, train=train)
+        return x
 
 
 def _folded(images: jax.Array, resolution: int, dtype: jnp.dtype) -> jax.Array:
@@ -168,9 +217,10 @@ ENCODERS: dict[str, Callable[..., nn.Module]] = {
     "pixels": PixelEncoder,
     "pointwise": PointwiseEncoder,
 }
-STEMS: dict[str, Callable[..., nn.Module]] = {
+STEMS: dict[str, type[nn.Module]] = {
     "strided": StridedStem,
     "space_to_depth": SpaceToDepthStem,
     "plain": PlainStem,
+    "resnet": ResNetStem,
 }
-"""Take a width and a resolution too."""
+"""Take a width and a resolution too, one of their `resolutions` for a side and that width."""

@@ -13,7 +13,6 @@ from routing_jax import config_components
 from routing_jax.blocks import Bank, BlockBank, MixedBank
 from routing_jax.components import NormRelu
 from routing_jax.errors import UserError
-from routing_jax.isometric import OutputAdapter
 from routing_jax.models.compositional import CompositionalNetwork, RunningAverages
 from routing_jax.models.cross_stitch import CrossStitchNetwork
 from routing_jax.models.encoders import ENCODERS, STEMS
@@ -22,10 +21,12 @@ from routing_jax.models.joint_classifier import JointClassifierNetwork
 from routing_jax.models.layers import (
     STATISTICS,
     Layer,
+    adapter_of,
     allowed_actions,
     assign_banks,
     layers_of,
     logits_block,
+    output_shape,
 )
 from routing_jax.models.network import MultiTaskNetwork
 from routing_jax.models.routing_network import RoutingNetwork
@@ -96,8 +97,8 @@ def make_model(
     layers = layers_of(config.model, _encoded_shape(encoder, shape.image), shape.num_classes)
     head = None
     if config.model.head != "routed":
-        adapted = config.model.block == "inverted_residual"
-        inputs = OutputAdapter().widths[-1:] if adapted else layers[-1].outputs
+        adapter, inputs = adapter_of(config.model), layers[-1].outputs
+        inputs = output_shape(adapter, inputs) if adapter else inputs
         block = logits_block(config.model, inputs, shape.num_classes)
         head = BlockBank(block, 1 if config.model.head == "shared" else shape.num_tasks)
     parts = _Parts(config, shape, encoder, layers, head, block_noise, seed)
@@ -193,7 +194,7 @@ def _compositional(parts: _Parts) -> CompositionalNetwork:
         parts.num_blocks if outputs else 1,
     )
     averages = RunningAverages(parts.layers[0].block, places)
-    adapter = OutputAdapter(dtype=jnp.dtype(config.model.dtype))
+    adapter = adapter_of(config.model)
     common = _common(parts, blocks)
     return CompositionalNetwork(*common, router, averages, adapter, tasks, outputs)
 
@@ -270,8 +271,7 @@ def _encoder(model_config: ConfigDict, image: tuple[int, ...]) -> nn.Module:
 def _require_resolution(model_config: ConfigDict, image: tuple[int, ...]) -> None:
     """Raises UserError where images cannot be brought to the resolution."""
     resolution, (height, width) = model_config.resolution, image[:2]
-    sides = [side for side in range(1, height + 1) if height % side == 0]
-    sides = sides[-1:] if model_config.encoder == "plain" else sides
+    sides = STEMS[model_config.encoder].resolutions(height, model_config.width)
     if height != width or resolution not in sides:
         raise UserError(
             f"model.resolution = {resolution} does not suit images of {height}x{width} and "

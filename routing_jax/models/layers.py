@@ -11,8 +11,9 @@ from routing_jax import config_components
 from routing_jax.blocks import ConvBlock, DenseBlock, ValidConvBlock
 from routing_jax.components import COMPONENTS
 from routing_jax.errors import UserError
-from routing_jax.isometric import InvertedResidual
+from routing_jax.isometric import InvertedResidual, OutputAdapter
 from routing_jax.mixtures import TASKS
+from routing_jax.resnet import BasicBlock, MeanOverMap
 
 STATISTICS = {
     "shared": (False, False),
@@ -20,6 +21,8 @@ STATISTICS = {
     "per_depth_and_task": (True, True),
 }
 """Whether a depth, and whether a task, has running averages of its own."""
+
+_RESIDUAL = {"inverted_residual": InvertedResidual, "basic": BasicBlock}
 
 
 class Layer(NamedTuple):
@@ -62,10 +65,10 @@ def _hidden(
         return DenseBlock(width, dtype=dtype, flatten=len(inputs) > 1)
     if model_config.block == "conv":
         return ConvBlock(width, dtype)
-    if model_config.block == "inverted_residual":
+    if model_config.block in _RESIDUAL:
         across_tasks = not STATISTICS[model_config.statistics][1]
         over = TASKS if across_tasks else None
-        return InvertedResidual(width, dtype=dtype, normalised_over=over)
+        return _RESIDUAL[model_config.block](width, dtype=dtype, normalised_over=over)
     side = 3 if depth else 5
     if min(inputs[:2]) < side:
         raise UserError(
@@ -74,6 +77,13 @@ def _hidden(
             "model.depth, larger images, or model.block=conv, which pads."
         )
     return ValidConvBlock(width, side, pool=depth < model_config.depth - 1, dtype=dtype)
+
+
+def adapter_of(model_config: ConfigDict) -> nn.Module | None:
+    """What stands between the last map and the heads, where blocks bring an end of their own."""
+    if model_config.block == "inverted_residual":
+        return OutputAdapter(dtype=jnp.dtype(model_config.dtype))
+    return MeanOverMap() if model_config.block == "basic" else None
 
 
 def logits_block(model_config: ConfigDict, inputs: tuple[int, ...], classes: int) -> nn.Module:
@@ -87,8 +97,8 @@ def _outputs_of_all(
 ) -> tuple[int, ...]:
     """Shape of the output of each block for one example."""
     if not isinstance(block, tuple):
-        return _outputs(block, inputs)
-    shapes = {_outputs(one, inputs) for one in dict.fromkeys(block)}
+        return output_shape(block, inputs)
+    shapes = {output_shape(one, inputs) for one in dict.fromkeys(block)}
     if len(shapes) > 1:
         raise UserError(
             f"model.components: pooling and identity keep the {inputs[-1]} channels that the "
@@ -98,8 +108,8 @@ def _outputs_of_all(
     return shapes.pop()
 
 
-def _outputs(block: nn.Module, inputs: tuple[int, ...]) -> tuple[int, ...]:
-    """Shape of a block's output for one example."""
+def output_shape(block: nn.Module, inputs: tuple[int, ...]) -> tuple[int, ...]:
+    """Shape of the output of a block, or of an adapter, for one example."""
     x = jax.ShapeDtypeStruct((1, *inputs), jnp.float32)
     shaped = jax.eval_shape(lambda x: block.init_with_output(jax.random.key(0), x)[0], x)
     return shaped.shape[1:]

@@ -15,6 +15,7 @@ from routing_jax.types import Exploration
 SHAPE = DataShape(num_tasks=3, num_classes=2, image=(4, 4, 1))
 SMALL = SMALL_COMPOSITIONAL
 GIVEN = SMALL | {"router__policy": "fixed", "model__num_blocks": None}
+RESNET = {"model__encoder": "resnet", "model__block": "basic"}
 X = jnp.asarray(np.random.default_rng(0).normal(size=(3, 5, 2, 2, 4)), jnp.float32)
 TRAIN = Exploration(temperature=jnp.ones(()))
 
@@ -58,25 +59,26 @@ def by_hand(built, x, task, order):
         own = jax.tree.map(lambda leaf, k=number: leaf[k], params["banks_0"]["blocks"])
         averages = jax.tree.map(lambda leaf, d=depth: leaf[d, 0, 0], stats["averages"]["averages"])
         x = block.apply({"params": own, "batch_stats": averages}, x)
-    x = built.model.adapter.clone(parent=None).apply({"params": params["adapter"]}, x)
+    x = built.model.adapter.clone(parent=None).apply({"params": params.get("adapter", {})}, x)
     head = params["head"]["blocks"]["Dense_0"]
     return x @ head["kernel"][task] + head["bias"][task][None]
 
 
-def test_mixing_by_one_is_running_that_template(small):
+@pytest.mark.parametrize("network", [{}, RESNET], ids=["isometric", "resnet"])
+def test_mixing_by_one_is_running_that_template(small, network):
     orders = [[0, 1], [1, 1], [1, 0]]
     routes = " ".join("-".join(map(str, order)) for order in orders)
-    given = small(GIVEN, router__routes=routes)
+    given = small(GIVEN, router__routes=routes, **network)
     assert "router" not in given.variables["params"]
     # Logits so far apart that a softmax is one and zeros.
     logits = jnp.where(jax.nn.one_hot(jnp.asarray(orders), 2, dtype=bool), 200.0, -200.0)
-    learned = small()
+    learned = small(**network)
     variables = with_params(given, router={"logits": logits})
     variables["batch_stats"] |= {"router": {"temperature": jnp.ones(())}}
     found = [
         answers(given)[0].logits,
         answers(learned, variables=variables)[0].logits,
-        answers(small(dispatch__apply="select"), variables=variables)[0].logits,
+        answers(small(dispatch__apply="select", **network), variables=variables)[0].logits,
     ]
     for task, order in enumerate(orders):
         expected = by_hand(given, X, task, order)
@@ -238,10 +240,17 @@ def test_every_stem_gives_the_resolution_and_the_width(small, encoder):
             "model.resolution = 8 does not suit images of 16x16 and model.encoder = plain: for "
             "square images of side 16 it is one of 16; data.image_size changes the images.",
         ),
+        (  # 12 is halved twice, and so are 4 channels
+            "resnet",
+            (12, 12, 1),
+            "model.resolution = 8 does not suit images of 12x12 and model.encoder = resnet: for "
+            "square images of side 12 it is one of 12, 6, 3; data.image_size changes the images.",
+        ),
     ],
 )
 def test_a_resolution_that_images_cannot_have_is_refused(model_config, encoder, image, message):
-    config = model_config(**SMALL | {"model__encoder": encoder, "model__resolution": 8})
+    blocks = RESNET if encoder == "resnet" else {"model__encoder": encoder}
+    config = model_config(**SMALL | blocks | {"model__resolution": 8})
     with pytest.raises(UserError) as caught:
         make_model(config, DataShape(2, 2, image), block_noise=1.0)
     assert str(caught.value) == message

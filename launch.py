@@ -47,6 +47,9 @@ def main(argv: Sequence[str]) -> int:
                 os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
             with _settled(command):
                 # Only now: it imports JAX, which takes longer than any answer above.
+                from routing_jax.training.cores import split_cpu
+
+                split_cpu(command.devices)
                 if command.mode == "export":
                     from routing_jax.export.run import run
 

@@ -49,7 +49,7 @@ def define_flags(values: flags.FlagValues) -> None:
     flags.DEFINE_string(
         "mesh",
         None,
-        "devices along the axes sweep, data and block, such as data:4,block:2",
+        "devices, or cores of a CPU, along the axes sweep, data and block, such as data:4,block:2",
         flag_values=values,
     )
     flags.DEFINE_boolean(

@@ -3,6 +3,9 @@
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from routing_jax.reporting.allocation import blocks_on
 from routing_jax.reporting.cost_figure import draw_multiply_adds
 from routing_jax.reporting.curve_figures import draw_learning_curves, draw_policy_entropy
 from routing_jax.reporting.mixing_figure import draw_mixing_entropy, draw_mixing_weights
@@ -15,8 +18,8 @@ from routing_jax.reporting.trajectory_figure import draw_trajectories
 def draw_all(results: dict[str, Any], routing: Routing, figures_dir: Path) -> list[Path]:
     """Draws what there is to see of a run as PNG: curves, routes, costs, and what a system adds.
 
-    Of switches that is the similarity of tasks and how the switches moved, of mixtures the weights
-    and their entropy.
+    Of switches that is the similarity of tasks and how the switches moved, of mixtures the weights,
+    their entropy and the similarity of tasks.
 
     Args:
         results: the contents of results.json.
@@ -36,12 +39,16 @@ def draw_all(results: dict[str, Any], routing: Routing, figures_dir: Path) -> li
     if results.get("multiply_adds") is not None and (switched or _costs_differ(results)):
         figures.append(draw_multiply_adds(results, figures_dir))
     if switched:
-        figures.append(draw_task_similarity(results, routing, figures_dir))
+        on = blocks_on(results, routing)
+        figures.append(draw_task_similarity(results, on, figures_dir, of="on/off patterns"))
         figures.append(draw_trajectories(results, routing, figures_dir))
     if results.get("mixing_weights") is not None:
         figures += [
             draw(results, figures_dir) for draw in (draw_mixing_weights, draw_mixing_entropy)
         ]
+        weights = np.asarray(results["mixing_weights"])
+        if weights.shape[1] > 1:
+            figures.append(draw_task_similarity(results, weights, figures_dir, of="mixing weights"))
     return figures
 
 

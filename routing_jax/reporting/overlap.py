@@ -6,6 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
+from routing_jax.reporting.similarity import inside_and_across
+
 
 @dataclass(frozen=True)
 class Compared:
@@ -107,6 +109,5 @@ def _mean_overlap(maps: np.ndarray) -> np.ndarray:
 
 
 def _within_minus_across(sharing: np.ndarray, names: np.ndarray) -> float:
-    pairs = np.triu_indices(len(names), 1)
-    within = (names[:, None] == names[None])[pairs]
-    return float(sharing[pairs][within].mean() - sharing[pairs][~within].mean())
+    inside, across = inside_and_across(sharing, names)
+    return inside - across

@@ -1,14 +1,16 @@
-"""How alike tasks are in the blocks that are on for them."""
+"""How alike tasks are in the blocks that are on for them, or in how they mix them."""
+
+from collections.abc import Hashable, Sequence
 
 import numpy as np
 from scipy.cluster.hierarchy import leaves_list, linkage
 
 
 def task_similarity(patterns: np.ndarray) -> np.ndarray:
-    """The cosine of the on/off patterns of each two tasks, as Maziarz et al. (2019) compare them.
+    """The cosine of the patterns of each two tasks, as Maziarz et al. (2019) compare them.
 
     Args:
-        patterns: bool [T, ...], which blocks are on.
+        patterns: [T, ...], which blocks are on, or mixing weights.
 
     Returns:
         float64 [T, T]; 0 beside a task without any block, but 1 with itself.
@@ -18,6 +20,19 @@ def task_similarity(patterns: np.ndarray) -> np.ndarray:
     similarity = (rows / lengths[:, None]) @ (rows / lengths[:, None]).T
     np.fill_diagonal(similarity, 1)
     return similarity
+
+
+def inside_and_across(similarity: np.ndarray, families: Sequence[Hashable]) -> tuple[float, float]:
+    """The mean similarity [T, T] of two tasks of one family, and of two of different ones.
+
+    A mean over no pairs is nan.
+    """
+    pairs, names = np.triu_indices(len(similarity), 1), np.asarray(families)
+    of_pairs, same = similarity[pairs], (names[:, None] == names)[pairs]
+    inside, across = (
+        float(v.mean()) if v.size else np.nan for v in (of_pairs[same], of_pairs[~same])
+    )
+    return inside, across
 
 
 def alike_side_by_side(similarity: np.ndarray) -> np.ndarray:

@@ -1,14 +1,13 @@
-"""The similarity of tasks by the blocks that are on for them, as an ordered heat map."""
+"""The similarity of tasks by the blocks that they use, as an ordered heat map."""
 
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from routing_jax.reporting.allocation import blocks_on
+from routing_jax.data.cifar_groups import GROUP_OF_SUPERCLASS
 from routing_jax.reporting.figure_style import new_figure, save
-from routing_jax.reporting.routing_file import Routing
-from routing_jax.reporting.similarity import alike_side_by_side, task_similarity
+from routing_jax.reporting.similarity import alike_side_by_side, inside_and_across, task_similarity
 
 CELL = 0.3
 """Side of a cell, in inches; less for many tasks."""
@@ -17,17 +16,26 @@ MOST_NUMBERS = 12
 """Up to so many tasks each cell holds its number."""
 
 
-def draw_task_similarity(results: dict[str, Any], routing: Routing, figures_dir: Path) -> Path:
+def draw_task_similarity(
+    results: dict[str, Any], patterns: np.ndarray, figures_dir: Path, *, of: str
+) -> Path:
     """Draws the mean over seeds of the cosine of each two tasks' patterns; returns the PNG's path.
 
-    Tasks that are alike stand side by side.
+    Tasks that are alike stand side by side. Of superclasses of CIFAR-100 the title says how alike
+    those of one family of meanings are, and those of two.
+
+    Args:
+        results: the contents of results.json.
+        patterns: [S, T, D, K], which blocks are on, or mixing weights.
+        figures_dir: where to write.
+        of: what the patterns are, such as "on/off patterns".
     """
-    on = blocks_on(results, routing)  # [S, T, D, K]
-    similarity = np.mean([task_similarity(patterns) for patterns in on], axis=0)
+    similarity = np.mean([task_similarity(own) for own in patterns], axis=0)
     order = alike_side_by_side(similarity)
-    tasks, names = len(order), [routing.tasks[task] for task in order]
+    tasks, names = len(order), [results["tasks"][task] for task in order]
     side = max(min(tasks * CELL, WIDEST), 2.4)
-    figure = new_figure(results, about=_about(results), width=side + 4.2, height=side + 2.4)
+    about = _about(results, similarity)
+    figure = new_figure(results, about=about, width=side + 4.2, height=side + 2.4)
     axes = figure.subplots()
     shown = similarity[np.ix_(order, order)]
     image = axes.imshow(shown, cmap="cividis", vmin=0, vmax=1)
@@ -38,11 +46,16 @@ def draw_task_similarity(results: dict[str, Any], routing: Routing, figures_dir:
             colour = "black" if value > 0.5 else "white"
             text = {"color": colour, "fontsize": 7, "ha": "center", "va": "center"}
             axes.text(column, row, f"{value:.2f}", **text)
-    figure.colorbar(image, ax=axes, label="cosine of on/off patterns", fraction=0.05, pad=0.03)
+    figure.colorbar(image, ax=axes, label=f"cosine of {of}", fraction=0.05, pad=0.03)
     return save(figure, figures_dir / "task_similarity.png")
 
 
-def _about(results: dict[str, Any]) -> str:
+def _about(results: dict[str, Any], similarity: np.ndarray) -> str:
     seeds = len(results["seeds"])
-    about = "Similarity of tasks by the blocks that are on for them"
-    return about if seeds == 1 else f"{about}, mean of {seeds} seeds"
+    about = "Similarity of tasks by the blocks that they use"
+    about += f", mean of {seeds} seeds" if seeds > 1 else ""
+    families = [GROUP_OF_SUPERCLASS.get(name) for name in results["tasks"]]
+    if None in families:
+        return about
+    inside, across = inside_and_across(similarity, families)
+    return f"{about}\n{inside:.3f} inside families of meanings, {across:.3f} across"

@@ -178,7 +178,7 @@ def test_mixing_weights_as_depth_by_block_with_the_path_of_the_largest(make_run,
     weights = np.array([[[[0.9, 0.1], [0.5, 0.5], [0.0, 1.0]], [[0.2, 0.8]] * 3]])
     results = build_results(dataclasses.replace(record, routing_map=None, mixing_weights=weights))
     names = [path.name for path in figures.draw_all(results, routing, tmp_path)]
-    assert names[-2:] == ["mixing_weights.png", "mixing_entropy.png"]
+    assert names[-3:] == ["mixing_weights.png", "mixing_entropy.png", "task_similarity.png"]
     panels = drawn["mixing_weights.png"].axes[:2]
     for task, axes in enumerate(panels):
         np.testing.assert_array_equal(axes.images[0].get_array(), weights[0, task])
@@ -188,6 +188,27 @@ def test_mixing_weights_as_depth_by_block_with_the_path_of_the_largest(make_run,
     shown = drawn["mixing_entropy.png"].axes[0].images[0].get_array()
     # In bits, as there are two blocks: -0.9 log2 0.9 - 0.1 log2 0.1 = 0.4690, and 0.7219 for 0.2.
     np.testing.assert_allclose(shown, [[0.4690, 1, 0], [0.7219] * 3], atol=1e-4)
+    # (0.9 x 0.2 + 0.1 x 0.8 + 0.5 + 0.8) / sqrt((0.82 + 0.5 + 1) x 3 x 0.68) = 1.56 / 2.17550
+    alike = drawn["task_similarity.png"].axes[0].images[0].get_array()
+    np.testing.assert_allclose(alike, [[1, 0.717076], [0.717076, 1]], atol=1e-5)
+
+
+def test_a_single_task_is_like_no_other(make_run, tmp_path):
+    record, routing = make_run(tasks=1, depth=1, blocks=2)
+    weights = np.array([[[[0.9, 0.1]]]])
+    results = build_results(dataclasses.replace(record, routing_map=None, mixing_weights=weights))
+    names = [path.name for path in figures.draw_all(results, routing, tmp_path)]
+    assert names[-1] == "mixing_entropy.png"
+
+
+def test_families_of_meanings_are_compared_where_tasks_have_them(make_run, drawn, tmp_path):
+    record, routing = make_run(tasks=3, depth=1, blocks=2)
+    names = ["fish", "aquatic_mammals", "vehicles_1"]
+    weights = np.array([[[[1.0, 0.0]], [[1.0, 0.0]], [[0.6, 0.8]]]])
+    results = build_results(dataclasses.replace(record, routing_map=None, mixing_weights=weights))
+    figures.draw_all(results | {"tasks": names}, routing, tmp_path)
+    title = drawn["task_similarity.png"].get_suptitle()
+    assert "\n1.000 inside families of meanings, 0.600 across\n" in title
 
 
 def test_entropies_are_means_over_seeds_and_weights_are_of_the_first(make_run, drawn, tmp_path):

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from routing_jax.reporting.similarity import alike_side_by_side, task_similarity
+from routing_jax.reporting.similarity import alike_side_by_side, inside_and_across, task_similarity
 
 
 def test_cosines_by_hand():
@@ -11,6 +11,14 @@ def test_cosines_by_hand():
     patterns = np.array([[[1, 1], [0, 0]], [[1, 0], [1, 1]], [[0, 0], [0, 0]]], bool)
     expected = [[1, 0.408248, 0], [0.408248, 1, 0], [0, 0, 1]]
     np.testing.assert_allclose(task_similarity(patterns), expected, atol=1e-6)
+
+
+def test_families_by_hand():
+    similarity = np.array([[1, 0.8, 0.2], [0.8, 1, 0.4], [0.2, 0.4, 1]])
+    assert inside_and_across(similarity, ["a", "a", "b"]) == pytest.approx((0.8, 0.3))
+    inside, across = inside_and_across(similarity, ["a", "b", "c"])  # no two of one family
+    assert np.isnan(inside)
+    assert across == pytest.approx(1.4 / 3)
 
 
 def test_one_task_needs_no_order():

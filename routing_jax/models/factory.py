@@ -99,7 +99,7 @@ def make_model(
     if config.model.head != "routed":
         adapter, inputs = adapter_of(config.model), layers[-1].outputs
         inputs = output_shape(adapter, inputs) if adapter else inputs
-        block = logits_block(config.model, inputs, shape.num_classes)
+        block = logits_block(inputs, shape.num_classes)
         head = BlockBank(block, 1 if config.model.head == "shared" else shape.num_tasks)
     parts = _Parts(config, shape, encoder, layers, head, block_noise, seed)
     return MODELS[config.model.name](parts)

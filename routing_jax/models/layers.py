@@ -47,7 +47,7 @@ def layers_of(model_config: ConfigDict, encoded: tuple[int, ...], classes: int) 
         layers.append(Layer(inputs, outputs, hidden))
         inputs = outputs
     if routed_logits:
-        last = logits_block(model_config, inputs, classes)
+        last = logits_block(inputs, classes)
         layers.append(Layer(inputs, (classes,), last, hidden=False))
     return layers
 
@@ -86,10 +86,9 @@ def adapter_of(model_config: ConfigDict) -> nn.Module | None:
     return MeanOverMap() if model_config.block == "basic" else None
 
 
-def logits_block(model_config: ConfigDict, inputs: tuple[int, ...], classes: int) -> nn.Module:
-    """The block that gives the logits."""
-    dtype = jnp.dtype(model_config.dtype)
-    return DenseBlock(classes, activation=False, dtype=dtype, flatten=len(inputs) > 1)
+def logits_block(inputs: tuple[int, ...], classes: int) -> nn.Module:
+    """The block that gives the logits, float32: with the eight bits of bfloat16 some would tie."""
+    return DenseBlock(classes, activation=False, flatten=len(inputs) > 1)
 
 
 def _outputs_of_all(

@@ -192,6 +192,7 @@ def test_bfloat16_computes_close_to_float32_and_gives_float32_logits(build, stra
     assert logits.dtype == jnp.float32
     assert all(leaf.dtype == jnp.float32 for leaf in jax.tree.leaves(gradient))
     assert (logits != exact).any()  # it was not computed in float32
+    assert (logits != logits.astype(jnp.bfloat16).astype(jnp.float32)).any()  # but for the logits
     np.testing.assert_allclose(logits, exact, atol=0.05)
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=0.05), gradient, exact_gradient)
 

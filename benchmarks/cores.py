@@ -1,9 +1,10 @@
-"""What the cores of a CPU are worth to one run: a batch split over one, two, ... of them.
+"""What a run gains from a CPU whose cores are devices: a batch split over one, two, ... of them.
 
     python -m benchmarks.cores [--quick]
 
-Each side is a run of its own process, which accounts for its own steps; all sides take their turn
-in every round, after a start of each that compiles. `--mesh=data:N` is the only difference.
+One device is the whole CPU, and XLA uses its cores as far as single operations let it. Each side is
+a run of its own process, which accounts for its own steps; all sides take their turn in every
+round, after a start of each that compiles. `--mesh=data:N` is the only difference.
 """
 
 import argparse
@@ -18,24 +19,27 @@ from benchmarks.timing import report
 from routing_jax.training.cores import num_cores
 
 ROOT = Path(__file__).resolve().parents[1]
-_STEPS = {"mnist_mtl:digits": 800, "mnist_mtl": 200, "cifar_mtl": 40}
+_STEPS = {
+    "experiments/mnist_mtl.py:digits": 800,
+    "experiments/mnist_mtl.py": 200,
+    "experiments/cifar_mtl.py": 40,
+}
 """Five to ten seconds each."""
 
 
-def measure(experiment: str, cores: int, workdir: Path, *, steps: int) -> float:
-    """Milliseconds of a step of an experiment on so many cores."""
-    name, _, choice = experiment.partition(":")
+def measure(experiment: str, devices: int, workdir: Path, *, steps: int) -> float:
+    """Milliseconds of a step of an experiment on so many devices."""
+    flags = {
+        "config": experiment,
+        "mesh": f"data:{devices}",
+        "workdir": workdir,
+        "config.training.epochs": None,
+        "config.training.steps": steps,
+        "config.training.eval_every": steps,
+        "config.training.checkpoint_every": steps,
+    }
     done = subprocess.run(
-        [
-            *(
-                sys.executable,
-                "launch.py",
-                f"--config=experiments/{name}.py{choice and ':'}{choice}",
-            ),
-            *(f"--mesh=data:{cores}", f"--workdir={workdir}"),
-            *(f"--config.training.steps={steps}", f"--config.training.eval_every={steps}"),
-            *("--config.training.epochs=None", f"--config.training.checkpoint_every={steps}"),
-        ],
+        [sys.executable, "launch.py", *(f"--{name}={value}" for name, value in flags.items())],
         cwd=ROOT,
         capture_output=True,
         text=True,
@@ -43,7 +47,7 @@ def measure(experiment: str, cores: int, workdir: Path, *, steps: int) -> float:
     )
     if done.returncode:
         raise SystemExit(
-            f"{experiment} on {cores} cores ended with {done.returncode}:\n{done.stderr}"
+            f"{experiment} on {devices} devices ended with {done.returncode}:\n{done.stderr}"
         )
     return 1000 * json.loads((workdir / "results.json").read_text())["seconds"]["per_step"]
 
@@ -68,8 +72,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         report("cores", {"experiment": experiment}, times, against=_side(1))
 
 
-def _side(cores: int) -> str:
-    return f"{cores} core{'s' if cores > 1 else ''}"
+def _side(devices: int) -> str:
+    return f"{devices} device{'s' if devices > 1 else ''}"
 
 
 if __name__ == "__main__":

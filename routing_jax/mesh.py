@@ -15,6 +15,7 @@ here does anything.
 from collections.abc import Callable, Mapping, Sequence
 
 import jax
+import jax.numpy as jnp
 from jax.sharding import AxisType, Mesh
 from jax.sharding import PartitionSpec as P
 
@@ -108,8 +109,14 @@ def sum_by_examples(function: Callable[..., jax.Array], *rows: jax.Array) -> jax
     devices = axis_size(DATA)
     if devices == 1 or rows[0].shape[0] % devices:
         return function(*rows)
+
+    def summed(*own: jax.Array) -> jax.Array:
+        part = function(*own)
+        # In float32 as any long sum; XLA's CPU compiler ends the process over one in bfloat16.
+        return jax.lax.psum(part.astype(jnp.float32), DATA).astype(part.dtype)
+
     return jax.shard_map(
-        lambda *own: jax.lax.psum(function(*own), DATA),
+        summed,
         in_specs=P(DATA),
         out_specs=P(),
         axis_names={DATA},

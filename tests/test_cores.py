@@ -12,7 +12,8 @@ from tiny_runs import ROOT, TINY, read
 from benchmarks import cores
 from routing_jax.training.cores import num_cores
 
-COMMAND = (sys.executable, "launch.py", "--config=experiments/mnist_mtl.py:digits", *TINY)
+DIGITS = "experiments/mnist_mtl.py:digits"
+COMMAND = (sys.executable, "launch.py", f"--config={DIGITS}", *TINY)
 
 
 def launched(*arguments: str) -> subprocess.CompletedProcess:
@@ -45,7 +46,7 @@ def test_more_devices_than_cores_are_refused(tmp_path):
     )
 
 
-def test_the_benchmark_prints_a_line_for_each_number_of_cores(monkeypatch, capsys):
+def test_the_benchmark_prints_a_line_for_each_number_of_devices(monkeypatch, capsys):
     def measured(experiment, count, workdir, *, steps):
         assert not workdir.exists()
         return steps / count
@@ -54,12 +55,12 @@ def test_the_benchmark_prints_a_line_for_each_number_of_cores(monkeypatch, capsy
     monkeypatch.setattr(cores, "num_cores", lambda: 3)
     cores.main(["--quick"])
     one, two = map(json.loads, capsys.readouterr().out.splitlines())
-    assert (one["name"], two["name"]) == ("1 core", "2 cores")
-    assert two["settings"] == {"experiment": "mnist_mtl:digits"}
-    assert two["ratio"] == {"median": 0.5, "min": 0.5, "max": 0.5, "to": "1 core"}
+    assert (one["name"], two["name"]) == ("1 device", "2 devices")
+    assert two["settings"] == {"experiment": DIGITS}
+    assert two["ratio"] == {"median": 0.5, "min": 0.5, "max": 0.5, "to": "1 device"}
 
 
 def test_a_run_of_the_benchmark_accounts_for_its_steps(tmp_path):
-    assert cores.measure("mnist_mtl:digits", 1, tmp_path / "run", steps=2) > 0
-    with pytest.raises(SystemExit, match="on 1 cores ended with 2:\nerror: The configuration"):
-        cores.measure("mnist_mtl:digits", 1, tmp_path / "other", steps=0)
+    assert cores.measure(DIGITS, 1, tmp_path / "run", steps=2) > 0
+    with pytest.raises(SystemExit, match="on 1 devices ended with 2:\nerror: The configuration"):
+        cores.measure(DIGITS, 1, tmp_path / "other", steps=0)

@@ -1,7 +1,7 @@
 """The cores of a CPU as devices of a mesh.
 
-XLA runs most of a training step on one core of a CPU. Split over devices that are cores, the step
-uses them all, by the same program that splits it over accelerators.
+XLA runs much of a training step on one core of a CPU, above all what loops. Split over devices that
+are cores, such a step uses them all, by the same program that splits it over accelerators.
 """
 
 import contextlib

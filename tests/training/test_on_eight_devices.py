@@ -175,6 +175,18 @@ def test_cells_of_a_sweep_do_not_hear_of_each_other(tiny_config, digits):
 
 
 @on_eight
+@pytest.mark.slow
+@jax.numpy_dtype_promotion("standard")  # Flax's batch normalisation promotes types inside
+def test_sums_over_devices_compile_in_bfloat16(tiny_config, digits):
+    # XLA's CPU compiler ends the process over some of them.
+    config = tiny_config(**ON_DATA_ALONE["convolutions"], model__dtype="bfloat16")
+    spread, alone = (
+        Trained(make_run(config, digits, mesh)) for mesh in (make_mesh({"data": 8}), None)
+    )
+    np.testing.assert_allclose(spread.numbers[1].train_loss, alone.numbers[1].train_loss, rtol=0.02)
+
+
+@on_eight
 @pytest.mark.parametrize(
     ("sizes", "message"),
     [

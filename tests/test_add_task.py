@@ -1,10 +1,14 @@
 """Tasks added to a trained network from the command line, and what other modes make of it."""
 
 import json
+import os
 import shutil
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
+import jax
 import numpy as np
 import pytest
 from saved_runs import save_as_finished
@@ -15,6 +19,7 @@ from routing_jax.config import base_config
 from routing_jax.data.own import task_set
 from routing_jax.errors import UserError
 from routing_jax.reporting.provenance import program_version
+from routing_jax.training.cores import num_cores
 from routing_jax.training.manifest import read_manifest, write_manifest
 from routing_jax.training.own_run import add_tasks
 
@@ -62,6 +67,25 @@ def test_results_name_the_new_tasks(source, added):
     assert new["routing_map"][0][:4] == old["routing_map"][0]
     # Two heads from 16 features to 2 classes, and two rows of 3 depths with 4 blocks.
     assert new["trained_parameters"] == 2 * (17 * 2 + 3 * 4)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(num_cores() < 2, reason="needs two cores")
+def test_tasks_are_added_on_several_devices(source, added, tmp_path):
+    command = ("launch.py", "--mode=add_task", f"--from={source}", f"--workdir={tmp_path / 'run'}")
+    run = subprocess.run(  # JAX has to be told of devices before it starts
+        [sys.executable, *command, *NEW, "--mesh=data:2"],
+        cwd=ROOT,
+        env=os.environ | {"JAX_PLATFORMS": "cpu"},
+        capture_output=True,
+        text=True,
+    )
+    assert (run.returncode, run.stderr) == (0, "")
+    spread, alone = read(tmp_path / "run"), read(added)
+    assert spread["device"].startswith("2 x CPU")
+    assert spread["routing_map"] == alone["routing_map"]
+    for mine, theirs in zip(*(jax.tree.leaves(r["curve"]) for r in (spread, alone)), strict=True):
+        assert mine == pytest.approx(theirs, rel=1e-4, abs=1e-5)
 
 
 def test_a_network_with_more_tasks_is_evaluated_exported_and_reported(source, added, capsys):

@@ -64,7 +64,8 @@ def test_routing_takes_ten_lines_of_a_model_and_a_loop():
 
 def test_many_trainings_are_one_program_and_one_is_spread_over_devices():
     """In a process of four devices; where JAX has counted them, it is too late for others."""
-    four = os.environ | {"XLA_FLAGS": "--xla_force_host_platform_device_count=4"}
+    flags = (os.environ.get("XLA_FLAGS", ""), "--xla_force_host_platform_device_count=4")
+    four = os.environ | {"XLA_FLAGS": " ".join(flags)}
     run = subprocess.run(
         [sys.executable, "many_at_once.py"],
         cwd=EXAMPLES,

@@ -60,6 +60,7 @@ MORE = [
     | {"router.exploration_schedule": "inverse_sqrt", "model.head": "own"},
 ]
 """Combinations beyond the pairs."""
+FAST = ("reinforce_mean-approximator", "q_learning-approximator", "gumbel_softmax-approximator")
 COVERED = {
     "router.agent": fields.ROUTER_AGENTS,
     "router.policy": LEARNED,
@@ -118,9 +119,15 @@ def named() -> dict[str, dict[str, object]]:
 
 
 def every_case() -> list:
-    """All cases; those beyond the pairs are slow, for their number."""
-    cases = [pytest.param(case, id=name) for name, case in named().items()]
-    return [*cases, *(pytest.param(case, marks=pytest.mark.slow) for case in MORE)]
+    """All cases; for their number those beyond the pairs, and most approximators, are slow."""
+    slow = {"marks": pytest.mark.slow}
+    cases = [
+        pytest.param(
+            case, id=name, **(slow if name.endswith("approximator") and name not in FAST else {})
+        )
+        for name, case in named().items()
+    ]
+    return [*cases, *(pytest.param(case, **slow) for case in MORE)]
 
 
 def test_only_wpl_refuses_a_policy():

@@ -24,7 +24,7 @@ from routing_jax.training import loop, sharding
 from routing_jax.training.run import make_run
 from routing_jax.training.streamed import Feed
 
-EIGHT = "--xla_force_host_platform_device_count=8"
+FLAGS = (os.environ.get("XLA_FLAGS", ""), "--xla_force_host_platform_device_count=8")
 ON_EIGHT = jax.device_count() == 8
 on_eight = pytest.mark.skipif(not ON_EIGHT, reason="runs on eight devices")
 COMMUNICATION = re.compile(
@@ -73,7 +73,7 @@ def test_on_eight_devices(chosen):
     run = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "--slow", "-m", chosen, __file__],
         cwd=Path(__file__).parents[2],
-        env=os.environ | {"XLA_FLAGS": EIGHT, "JAX_PLATFORMS": "cpu"},
+        env=os.environ | {"XLA_FLAGS": " ".join(FLAGS), "JAX_PLATFORMS": "cpu"},
         capture_output=True,
         text=True,
     )

@@ -1,10 +1,12 @@
-"""What a run gains from a CPU whose cores are devices: a batch split over one, two, ... of them.
+"""What training gains from a CPU whose cores are devices: batches, or cells of a sweep, split.
 
     python -m benchmarks.cores [--quick]
 
 One device is the whole CPU, and XLA uses its cores as far as single operations let it. Each side is
-a run of its own process, which accounts for its own steps; all sides take their turn in every
-round, after a start of each that compiles. `--mesh=data:N` is the only difference.
+a process of its own, which accounts for its own steps (those of a sweep: the time of all, divided
+by cells); all sides take their turn in every round, after a start of each that compiles. `--mesh`
+is the only difference: `data:N` for a run, `sweep:N` for a sweep of as many seeds as there are
+cores.
 """
 
 import argparse
@@ -27,17 +29,19 @@ _STEPS = {
 """Five to ten seconds each."""
 
 
-def measure(experiment: str, devices: int, workdir: Path, *, steps: int) -> float:
-    """Milliseconds of a step of an experiment on so many devices."""
+def measure(experiment: str, axis: str, devices: int, workdir: Path, *, steps: int) -> float:
+    """Milliseconds of a step of an experiment, split along an axis of so many devices."""
     flags = {
         "config": experiment,
-        "mesh": f"data:{devices}",
+        "mesh": f"{axis}:{devices}",
         "workdir": workdir,
         "config.training.epochs": None,
         "config.training.steps": steps,
         "config.training.eval_every": steps,
         "config.training.checkpoint_every": steps,
     }
+    if axis == "sweep":
+        flags["sweep"] = f"seed=0:{_counts()[-1]}"
     done = subprocess.run(
         [sys.executable, "launch.py", *(f"--{name}={value}" for name, value in flags.items())],
         cwd=ROOT,
@@ -47,9 +51,13 @@ def measure(experiment: str, devices: int, workdir: Path, *, steps: int) -> floa
     )
     if done.returncode:
         raise SystemExit(
-            f"{experiment} on {devices} devices ended with {done.returncode}:\n{done.stderr}"
+            f"{experiment} on {axis}:{devices} ended with {done.returncode}:\n{done.stderr}"
         )
-    return 1000 * json.loads((workdir / "results.json").read_text())["seconds"]["per_step"]
+    if axis == "sweep":
+        results = json.loads((workdir / "sweep.json").read_text())["cells"][0]["results"]
+    else:
+        results = json.loads((workdir / "results.json").read_text())
+    return 1000 * results["seconds"]["per_step"]
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -58,22 +66,23 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--quick", action="store_true", help="the digits alone, one round")
     parser.add_argument("--rounds", type=int, default=3, help="measured rounds")
     options = parser.parse_args(arguments)
-    counts = [1 << n for n in range(num_cores().bit_length())]
-    for experiment in list(_STEPS)[: 1 if options.quick else None]:
-        times: dict[str, list[float]] = {_side(count): [] for count in counts}
-        for number in range(1 if options.quick else 1 + options.rounds):
-            for count in counts:
-                with tempfile.TemporaryDirectory() as scratch:
-                    milliseconds = measure(
-                        experiment, count, Path(scratch) / "run", steps=_STEPS[experiment]
-                    )
-                if number or options.quick:  # the first start compiles
-                    times[_side(count)].append(milliseconds)
-        report("cores", {"experiment": experiment}, times, against=_side(1))
+    for experiment, steps in list(_STEPS.items())[: 1 if options.quick else None]:
+        for axis in ("data", "sweep"):
+            sides = {f"{axis}:{count}": count for count in _counts()}
+            times: dict[str, list[float]] = {name: [] for name in sides}
+            for number in range(1 if options.quick else 1 + options.rounds):
+                for name, count in sides.items():
+                    with tempfile.TemporaryDirectory() as scratch:
+                        place = Path(scratch) / "run"
+                        milliseconds = measure(experiment, axis, count, place, steps=steps)
+                    if number or options.quick:  # the first start compiles
+                        times[name].append(milliseconds)
+            report("cores", {"experiment": experiment}, times, against=f"{axis}:1")
 
 
-def _side(devices: int) -> str:
-    return f"{devices} device{'s' if devices > 1 else ''}"
+def _counts() -> list[int]:
+    """Numbers of devices: powers of two up to the cores that there are."""
+    return [1 << n for n in range(num_cores().bit_length())]
 
 
 if __name__ == "__main__":

@@ -47,20 +47,24 @@ def test_more_devices_than_cores_are_refused(tmp_path):
 
 
 def test_the_benchmark_prints_a_line_for_each_number_of_devices(monkeypatch, capsys):
-    def measured(experiment, count, workdir, *, steps):
+    def measured(experiment, axis, devices, workdir, *, steps):
         assert not workdir.exists()
-        return steps / count
+        return steps / devices
 
     monkeypatch.setattr(cores, "measure", measured)
     monkeypatch.setattr(cores, "num_cores", lambda: 3)
     cores.main(["--quick"])
-    one, two = map(json.loads, capsys.readouterr().out.splitlines())
-    assert (one["name"], two["name"]) == ("1 device", "2 devices")
-    assert two["settings"] == {"experiment": DIGITS}
-    assert two["ratio"] == {"median": 0.5, "min": 0.5, "max": 0.5, "to": "1 device"}
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [line["name"] for line in lines] == ["data:1", "data:2", "sweep:1", "sweep:2"]
+    assert lines[1]["settings"] == {"experiment": DIGITS}
+    assert lines[1]["ratio"] == {"median": 0.5, "min": 0.5, "max": 0.5, "to": "data:1"}
 
 
-def test_a_run_of_the_benchmark_accounts_for_its_steps(tmp_path):
-    assert cores.measure(DIGITS, 1, tmp_path / "run", steps=2) > 0
-    with pytest.raises(SystemExit, match="on 1 devices ended with 2:\nerror: The configuration"):
-        cores.measure(DIGITS, 1, tmp_path / "other", steps=0)
+@pytest.mark.parametrize("axis", ["data", "sweep"])
+def test_a_run_of_the_benchmark_accounts_for_its_steps(axis, tmp_path):
+    assert cores.measure(DIGITS, axis, 1, tmp_path / "run", steps=2) > 0
+
+
+def test_a_run_that_fails_stops_the_benchmark(tmp_path):
+    with pytest.raises(SystemExit, match="on data:1 ended with 2:\nerror: The configuration"):
+        cores.measure(DIGITS, "data", 1, tmp_path / "run", steps=0)

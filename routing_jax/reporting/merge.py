@@ -80,12 +80,15 @@ def differences(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
     return different if _without_seed(one) == _without_seed(other) else [*different, "config"]
 
 
-def _read(path: Path, where: Sequence[str]) -> list[dict[str, Any]]:
+def read_parts(path: Path, where: Sequence[str]) -> list[dict[str, Any]]:
     """The results of one seed each that a file holds.
 
     Args:
       path: a results.json, or a sweep.json, of which cells that failed have none.
       where: swept values, such as "router.rule=sarsa", that cells of a sweep must have.
+
+    Raises:
+      UserError: there is no such file, or no such cell in it that finished.
     """
     if path.name != "sweep.json":
         return [read_results(path)]
@@ -159,7 +162,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     options = parser.parse_args(arguments)
     try:
-        merged = merge([part for path in options.parts for part in _read(path, options.where)])
+        merged = merge([part for path in options.parts for part in read_parts(path, options.where)])
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

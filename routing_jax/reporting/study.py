@@ -15,6 +15,7 @@ import numpy as np
 from routing_jax.errors import UserError
 from routing_jax.reporting.results import learned_test, read_results
 from routing_jax.reporting.sweep_summary import standard_error
+from routing_jax.reporting.tuning import Tuning
 
 _NEAR = 0.05
 """How far, in epochs per epoch, an evaluation may lie from the epoch that a column asks for."""
@@ -80,15 +81,18 @@ class Estimate:
     error: float | None
 
 
-def read_studies(path: Path) -> dict[str, Study]:
-    """The tables of a TOML file, by name.
+def read_studies(path: Path) -> dict[str, Study | Tuning]:
+    """The tables of a TOML file, by name; one that names `trials` is of those.
 
     Raises:
         UserError: it is not TOML, or a table or row lacks a field or has an unknown one.
     """
     try:
         tables = tomllib.loads(path.read_text(encoding="utf-8"))
-        return {name: _study(name, dict(table)) for name, table in tables.items()}
+        return {
+            name: Tuning(**table) if "trials" in table else _study(name, dict(table))
+            for name, table in tables.items()
+        }
     except FileNotFoundError:
         raise UserError(f"there is no {path}, which lists the tables and their rows") from None
     except (tomllib.TOMLDecodeError, TypeError, KeyError, ValueError) as error:

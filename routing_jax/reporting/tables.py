@@ -29,6 +29,7 @@ from routing_jax.reporting.study import (
     read_studies,
     steps_to_share,
 )
+from routing_jax.reporting.tuning import Tuning, tuning_text
 
 DOCUMENTS = ("README.md", "BUILD_NOTES.md")
 ROWS = Path("results/tables.toml")
@@ -36,7 +37,7 @@ _PLACE = re.compile(r"(<!-- table: (\w+) -->\n).*?(<!-- end of table -->)", re.D
 _MISSING = "not run"
 
 
-def table_text(study: Study, directory: Path) -> str:
+def table_text(study: Study | Tuning, directory: Path) -> str:
     """A table in Markdown, its caption in front.
 
     Args:
@@ -46,6 +47,8 @@ def table_text(study: Study, directory: Path) -> str:
     Raises:
         UserError: a results file is cut off or holds something else.
     """
+    if isinstance(study, Tuning):
+        return tuning_text(study, directory)
     found = {row.name: read_row(directory, row) for row in study.rows}
     reference = found.get(study.reference)
     lines = [_header(study)]
@@ -55,7 +58,7 @@ def table_text(study: Study, directory: Path) -> str:
     return f"\n{study.caption}\n\n{body}\n\n"
 
 
-def filled(text: str, studies: Mapping[str, Study], directory: Path) -> str:
+def filled(text: str, studies: Mapping[str, Study | Tuning], directory: Path) -> str:
     """A document with its tables as the results have them now.
 
     Raises:
@@ -149,7 +152,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if not options.commands:
             return _write(Path(), check=options.check)
         for study in read_studies(ROWS).values():
-            for row in study.rows:
+            for row in study.rows if isinstance(study, Study) else ():
                 print(f"{study.name}: {row.name}", *row.commands, sep="\n    ")
         return 0
     except UserError as error:

@@ -1,0 +1,154 @@
+"""What was tried to set each method up, on held-out training data, and what was best.
+
+python -m routing_jax.reporting.tuning results/cifar_mtl_tuning.json \\
+    routed=runs/tune_routed/sweep.json cross_stitch=runs/tune_cross_stitch/sweep.json
+
+Every part is NAME=FILE, a method and a sweep.json or results.json of its trials; a method may have
+several. The file lists all trials; `reporting.tables` makes a table of it.
+"""
+
+import argparse
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from routing_jax.config import flatten
+from routing_jax.errors import UserError
+from routing_jax.files import write_json
+from routing_jax.reporting.formats import higher_is_better
+from routing_jax.reporting.merge import read_parts
+from routing_jax.reporting.results import read_results
+from routing_jax.reporting.sweep_summary import SEED
+
+
+@dataclass(frozen=True)
+class Tuning:
+    """A table of trials.
+
+    Attributes:
+        caption: says what was tried and how it was measured.
+        trials: the file of the trials, below the directory of the table of rows.
+    """
+
+    caption: str
+    trials: str
+
+
+def join(parts: Mapping[str, Sequence[Mapping[str, Any]]]) -> dict[str, Any]:
+    """The trials of all methods, each with the fields that trials of some method differ in.
+
+    Args:
+        parts: contents of results.json files, by method.
+
+    Raises:
+        UserError: a trial was measured on test data, or two differ in what they were measured on.
+    """
+    every = [part for trials in parts.values() for part in trials]
+    for part in every:
+        if part["dataset"]["evaluated_on"] != "validation":
+            raise UserError(
+                f"{part['command']}: measured on the test set, and settings may not be chosen by "
+                "that; hold images out with data.validation_fraction."
+            )
+        if part["dataset"] != every[0]["dataset"]:
+            raise UserError(f"{part['command']}: other data than those of {every[0]['command']}.")
+    fields = sorted(set().union(*(_differing(trials) for trials in parts.values())))
+    return {
+        "experiment": every[0]["experiment"],
+        "dataset": every[0]["dataset"],
+        "metric": next(iter(every[0]["test"])),
+        "trials": [
+            _trial(method, part, fields) for method, trials in parts.items() for part in trials
+        ],
+    }
+
+
+def tuning_text(tuning: Tuning, directory: Path) -> str:
+    """The trials as a Markdown table, settings by methods; the best of a method is bold.
+
+    Raises:
+        UserError: the file is cut off or holds something else.
+    """
+    path = directory / tuning.trials
+    if not path.exists():
+        return f"\n{tuning.caption}\n\nnot run\n\n"
+    found = read_results(path)
+    best = max if higher_is_better(found["metric"]) else min
+    methods = list(dict.fromkeys(trial["method"] for trial in found["trials"]))
+    value = {(_settings(t), t["method"]): t["value"] for t in found["trials"]}
+    of_method = {m: best(v for (_, name), v in value.items() if name == m) for m in methods}
+
+    def cell(setting: tuple[str, ...], method: str) -> str:
+        if (setting, method) not in value:
+            return ""
+        text = _shown(found["metric"], value[setting, method])
+        return f"**{text}**" if value[setting, method] == of_method[method] else text
+
+    settings = dict.fromkeys(setting for setting, _ in value)  # in the order they were named in
+    lines = [[*found["trials"][0]["settings"], *methods]]
+    lines += [["---"] * len(lines[0])]
+    lines += [[*setting, *(cell(setting, method) for method in methods)] for setting in settings]
+    body = "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    link = f"[{tuning.trials}]({directory.as_posix()}/{tuning.trials})"
+    return f"\n{tuning.caption} From {link}.\n\n{body}\n\n"
+
+
+def _differing(trials: Sequence[Mapping[str, Any]]) -> set[str]:
+    """The fields in which trials differ, besides their seed."""
+    configs = [flatten(trial["config"]) for trial in trials]
+    return {
+        name
+        for name, value in configs[0].items()
+        if name != SEED and any(config[name] != value for config in configs)
+    }
+
+
+def _trial(method: str, part: Mapping[str, Any], fields: Sequence[str]) -> dict[str, Any]:
+    config, metric = flatten(part["config"]), next(iter(part["test"]))
+    return {
+        "method": method,
+        "settings": {name: config[name] for name in fields},
+        "seeds": part["seeds"],
+        "value": part["test"][metric]["mean"],
+        "seconds": part["seconds"]["total"],
+        "command": part["command"],
+        "device": part["device"],
+        "git_commit": part["git_commit"],
+    }
+
+
+def _settings(trial: Mapping[str, Any]) -> tuple[str, ...]:
+    return tuple(f"{v:g}" if isinstance(v, float) else str(v) for v in trial["settings"].values())
+
+
+def _shown(metric: str, value: float) -> str:
+    return f"{100 * value:.1f}" if higher_is_better(metric) else f"{value:.4f}"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the command line; returns the exit code."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("output", type=Path, help="file to write")
+    parser.add_argument("parts", nargs="+", help="NAME=FILE, a method and trials of it")
+    options = parser.parse_args(arguments)
+    found: dict[str, list[Mapping[str, Any]]] = {}
+    try:
+        for part in options.parts:
+            method, _, path = part.partition("=")
+            if not path:
+                raise UserError(f"{part}: write NAME=FILE, a method and trials of it.")
+            found.setdefault(method, []).extend(read_parts(Path(path), ()))
+        joined = join(found)
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    write_json(options.output, joined)
+    for method in found:
+        print(f"{method}: {sum(t['method'] == method for t in joined['trials'])} trials")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

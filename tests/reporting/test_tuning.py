@@ -1,0 +1,97 @@
+"""Trials of methods: what is joined and refused, and the table that they make."""
+
+import json
+
+import pytest
+
+from routing_jax.reporting import tables, tuning
+from routing_jax.reporting.study import read_studies
+
+DATASET = {"name": "cifar100", "evaluated_on": "validation", "num_test": 5}
+
+
+def trial(accuracy, rate, l2=0.0, seed=0, **changed):
+    return {
+        "experiment": "probe",
+        "dataset": DATASET,
+        "config": {"optimizer": {"learning_rate": rate, "l2": l2}, "training": {"seed": seed}},
+        "test": {"accuracy": {"mean": accuracy}},
+        "seeds": [seed],
+        "seconds": {"total": 60.0},
+        "command": f"python launch.py --rate={rate}",
+        "device": "CPU",
+        "git_commit": "abc",
+    } | changed
+
+
+@pytest.fixture
+def parts(tmp_path):
+    """Two trials of ours in a sweep, one of theirs, whose seed is no setting."""
+    cells = [{"results": trial(0.5, 0.1), "settings": {}}, {"results": None, "settings": {}}]
+    cells.append({"results": trial(0.61, 0.2), "settings": {}})
+    (tmp_path / "sweep.json").write_text(json.dumps({"cells": cells}))
+    (tmp_path / "theirs.json").write_text(json.dumps(trial(0.4, 0.2, seed=3)))
+    return [f"ours={tmp_path}/sweep.json", f"theirs={tmp_path}/theirs.json"]
+
+
+TABLE = """
+What was tried. From [trials.json](DIR/trials.json).
+
+| optimizer.learning_rate | ours | theirs |
+| --- | --- | --- |
+| 0.1 | 50.0 |  |
+| 0.2 | **61.0** | **40.0** |
+
+"""
+
+
+def test_trials_are_listed_and_become_a_table(parts, tmp_path, capsys):
+    assert tuning.main([f"{tmp_path}/trials.json", *parts]) == 0
+    assert capsys.readouterr().out == "ours: 2 trials\ntheirs: 1 trials\n"
+    found = json.loads((tmp_path / "trials.json").read_text())
+    assert (found["metric"], found["dataset"]) == ("accuracy", DATASET)
+    assert found["trials"][2] == {
+        "method": "theirs",
+        "settings": {"optimizer.learning_rate": 0.2},
+        "seeds": [3],
+        "value": 0.4,
+        "seconds": 60.0,
+        "command": "python launch.py --rate=0.2",
+        "device": "CPU",
+        "git_commit": "abc",
+    }
+    (tmp_path / "tables.toml").write_text(
+        '[probe]\ncaption = "What was tried."\ntrials = "trials.json"\n'
+    )
+    study = read_studies(tmp_path / "tables.toml")["probe"]
+    assert tables.table_text(study, tmp_path) == TABLE.replace("DIR", tmp_path.as_posix())
+    (tmp_path / "trials.json").unlink()
+    assert tables.table_text(study, tmp_path) == "\nWhat was tried.\n\nnot run\n\n"
+
+
+@pytest.mark.parametrize(
+    ("other", "message"),
+    [
+        (
+            trial(0.5, 0.3, dataset=DATASET | {"evaluated_on": "test"}),
+            "python launch.py --rate=0.3: measured on the test set, and settings may not be chosen "
+            "by that; hold images out with data.validation_fraction.",
+        ),
+        (
+            trial(0.5, 0.3, dataset=DATASET | {"num_test": 6}),
+            "python launch.py --rate=0.3: other data than those of python launch.py --rate=0.1.",
+        ),
+    ],
+)
+def test_trials_that_do_not_go_together(parts, tmp_path, capsys, other, message):
+    (tmp_path / "other.json").write_text(json.dumps(other))
+    assert tuning.main([f"{tmp_path}/t.json", *parts, f"ours={tmp_path}/other.json"]) == 2
+    assert capsys.readouterr().err == f"error: {message}\n"
+    assert not (tmp_path / "t.json").exists()
+
+
+def test_a_part_without_a_name(tmp_path, capsys):
+    assert tuning.main([f"{tmp_path}/t.json", "runs/a/sweep.json"]) == 2
+    assert capsys.readouterr().err == (
+        "error: runs/a/sweep.json: write NAME=FILE, a method and trials of it.\n"
+    )

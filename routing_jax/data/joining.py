@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from routing_jax.data.stored_images import StoredImages
 from routing_jax.data.task_set import TaskSet
 from routing_jax.errors import UserError
 from routing_jax.types import MultiTaskData
@@ -20,9 +21,11 @@ def join(earlier: Sequence[TaskSet], new: TaskSet) -> TaskSet:
 
     Raises:
       UserError: the network has a new task already, or cannot take it: its images have another
-        shape, it has more classes, or is of another kind; or it is to be tested on another split.
+        shape or are not in memory, it has more classes, or is of another kind; or it is to be
+        tested on another split.
     """
     sets, classes = [*earlier, new], earlier[0].num_classes
+    _require_in_memory(sets)
     _require_new(earlier, new)
     _require_alike(earlier[0], new)
     return TaskSet(
@@ -41,6 +44,16 @@ def join(earlier: Sequence[TaskSet], new: TaskSet) -> TaskSet:
         ),
         num_old=sum(one.num_tasks for one in earlier),
     )
+
+
+def _require_in_memory(sets: Sequence[TaskSet]) -> None:
+    """Raises UserError for images that are read while training goes on."""
+    for one in sets:
+        if any(isinstance(data.images, StoredImages) for data in (one.train, one.test)):
+            raise UserError(
+                f"The images of {one.name} are read while training goes on, and those of old and "
+                "new tasks are held together: give arrays, such as numpy.asarray makes of them."
+            )
 
 
 def _require_new(earlier: Sequence[TaskSet], new: TaskSet) -> None:

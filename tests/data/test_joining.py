@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from streamed_sets import streamed
 
 from routing_jax.data.joining import join
 from routing_jax.data.task_set import TaskSet
@@ -91,6 +92,10 @@ def test_what_does_not_go_together():
     assert refusal(old, other) == (
         "The network takes inputs of 2x2x1, and those of the new tasks are of 4x3x1: name others "
         "with data.name, or scale images with data.image_size."
+    )
+    assert refusal(streamed(old), tasks("a", ["u"], seed=1)) == (
+        "The images of a are read while training goes on, and those of old and new tasks are held "
+        "together: give arrays, such as numpy.asarray makes of them."
     )
     held = tasks("a", ["u"], seed=1, validation=old.test)
     assert refusal(old, held) == (

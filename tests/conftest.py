@@ -31,6 +31,7 @@ _VARIABLES = {"real_data": "ROUTING_JAX_DATA_DIR", "originals": "ROUTING_JAX_ORI
 """By the marker of the tests that need what they name."""
 _DIRECTORIES = pytest.StashKey[dict[str, str | None]]()
 _QUICK_COMPILATION = "--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false"
+"""Of the jaxlib in constraints.txt; one that does not know a flag says so and ends."""
 _PRIVATE_DIRS = ("XDG_CACHE_HOME", "XDG_CONFIG_HOME", "MPLCONFIGDIR", "TFDS_DATA_DIR")
 
 

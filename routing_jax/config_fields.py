@@ -44,9 +44,10 @@ MODELS = (
     *("joint_classifier", "compositional"),
 )
 STEMS = ("strided", "space_to_depth", "plain", "resnet")
-"""The encoders of isometric networks."""
+"""The encoders that residual blocks stand behind: they set resolution and width."""
 ENCODERS = ("conv4", "stem", "flatten", "pixels", "pointwise", *STEMS)
 RESIDUAL = ("inverted_residual", "basic")
+"""The blocks of compositional networks."""
 BLOCKS = ("dense", "conv", "valid_conv", "components", *RESIDUAL)
 STATISTICS = ("shared", "per_depth", "per_depth_and_task")
 HEADS = ("routed", "own", "shared")

@@ -16,6 +16,7 @@ import jax.numpy as jnp
 from routing_jax.components import ConvChain
 from routing_jax.convolution import Conv3x3, halve
 from routing_jax.depthwise import space_to_depth
+from routing_jax.isometric import batch_norm
 from routing_jax.resnet import BasicBlock
 
 
@@ -48,8 +49,7 @@ class ConvEncoder(nn.Module):
         """
         x = unit_range(images, self.dtype)
         for _ in range(self.layers):
-            x = Conv3x3(self.features, self.dtype)(x)
-            x = nn.BatchNorm(use_running_average=not train, momentum=0.9, dtype=self.dtype)(x)
+            x = _convolved(x, self.features, train=train)
             if min(x.shape[1:3]) >= 4:
                 x = halve(x)
             x = nn.relu(x)
@@ -123,8 +123,7 @@ class StridedStem(nn.Module):
         """uint8 [B, side, side, channels] to `dtype` [B, resolution, resolution, features]."""
         x = _folded(images, self.resolution, self.dtype)
         x = nn.Dense(self.features, use_bias=False, dtype=self.dtype)(x)
-        x = nn.BatchNorm(use_running_average=not train, momentum=0.9, dtype=self.dtype)(x)
-        return nn.relu(x)
+        return nn.relu(batch_norm(train=train, dtype=self.dtype, over=None)(x))
 
 
 class SpaceToDepthStem(nn.Module):
@@ -163,9 +162,8 @@ class PlainStem(nn.Module):
     @nn.compact
     def __call__(self, images: jax.Array, *, train: bool) -> jax.Array:
         """As `StridedStem`, for images whose side is `resolution`."""
-        x = Conv3x3(self.features, self.dtype)(unit_range(images, self.dtype))
-        x = nn.BatchNorm(use_running_average=not train, momentum=0.9, dtype=self.dtype)(x)
-        return nn.leaky_relu(x)
+        x = unit_range(images, self.dtype)
+        return nn.leaky_relu(_convolved(x, self.features, train=train))
 
 
 class ResNetStem(nn.Module):
@@ -193,12 +191,17 @@ class ResNetStem(nn.Module):
         """As `StridedStem`, for images whose side is `resolution` times a power of two."""
         halvings = (images.shape[1] // self.resolution).bit_length() - 1
         x = unit_range(images, self.dtype)
-        x = Conv3x3(self.features >> halvings, self.dtype)(x)
-        x = nn.BatchNorm(use_running_average=not train, momentum=0.9, dtype=self.dtype)(x)
-        x = BasicBlock(x.shape[-1], dtype=self.dtype)(nn.relu(x), train=train)
+        x = nn.relu(_convolved(x, self.features >> halvings, train=train))
+        x = BasicBlock(x.shape[-1], dtype=self.dtype)(x, train=train)
         for _ in range(halvings):
             x = BasicBlock(2 * x.shape[-1], stride=2, dtype=self.dtype)(x, train=train)
         return x
+
+
+def _convolved(x: jax.Array, features: int, *, train: bool) -> jax.Array:
+    """A 3x3 convolution and its batch normalisation, as parts of the module that calls this."""
+    x = Conv3x3(features, x.dtype)(x)
+    return batch_norm(train=train, dtype=x.dtype, over=None)(x)
 
 
 def _folded(images: jax.Array, resolution: int, dtype: jnp.dtype) -> jax.Array:

@@ -107,9 +107,8 @@ def exported(found):
     return export_network(found, jax.ShapeDtypeStruct(IMAGES.shape[1:], IMAGES.dtype))
 
 
-def close(outputs, expected):
-    # Two programs round otherwise, and the group normalisations of components enlarge that.
-    np.testing.assert_allclose(outputs, expected, rtol=1e-4, atol=1e-4)
+def close(outputs, expected, tolerance=1e-5):
+    np.testing.assert_allclose(outputs, expected, rtol=tolerance, atol=tolerance)
 
 
 # Compiling is most of the time of these tests.
@@ -126,10 +125,12 @@ def test_networks_that_are_cut_out_say_what_the_full_one_says(network):
         return full, one.call(of_one, IMAGES), everyone.call(of_all, IMAGES, TASKS)
 
     expected, of_one, of_all = map(np.asarray, outputs(network[1], one.params, everyone.params))
-    close(of_one, expected[1])
+    # Two programs round otherwise, and the group normalisations of components enlarge that.
+    tolerance = 1e-4 if network[0].norms else 1e-5
+    close(of_one, expected[1], tolerance)
     for row, task in enumerate(TASKS):
         classes = CLASSES[task]
-        close(of_all[row, :classes], expected[task, row, :classes])
+        close(of_all[row, :classes], expected[task, row, :classes], tolerance)
         assert (of_all[row, classes:] == -np.inf).all()
     full = sum(leaf.size for leaf in jax.tree.leaves(network[1]["params"]))
     assert one.num_parameters <= full

@@ -67,7 +67,7 @@ def conv(
     return _convolve(x, kernel, around)
 
 
-_NUMBERS_AT_ONCE = 2**20
+_NUMBERS_AT_ONCE = 2**18
 """Of patches that stand in memory together in the gradient of a kernel."""
 
 
@@ -127,25 +127,39 @@ def _of_kernel(
 ) -> jax.Array:
     """The gradient of a kernel of these sides, given that of the output.
 
-    Some examples at a time, so that their patches, many times as large as the maps, stay in cache.
+    Some examples at a time, so that their patches, many times as large as the maps, stay in cache;
+    never all of them, since the compiler takes a loop of one turn apart, to its own disadvantage.
+    Where there are few channels, two neighbouring places are taken together: both see one column
+    more than one of them and have twice the features, so that patches are half as many and hardly
+    wider. Of the two operands of a product the narrower one is transposed, which costs less.
     """
-    batch, *_, features = gradient.shape
-    shape = (*sides, x.shape[-1], features)
-    numbers = math.prod(gradient.shape[1:3]) * math.prod(shape[:-1])
-    together = max(
-        n
-        for n in range(1, batch + 1)
-        if not batch % n and n * numbers <= max(numbers, _NUMBERS_AT_ONCE)
-    )
+    batch, *places, features = gradient.shape
+    rows, columns = sides
+    few = rows * columns * x.shape[-1] < features
+    paired = few and columns % 2 == 1 < columns and places[1] % 2 == 0
+    seen, pair = (columns + 1, 2) if paired else (columns, 1)
+    shape = (rows * seen * x.shape[-1], pair * features)
 
     def add(total: jax.Array, part: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, None]:
-        patches = _patches(part[0], sides, around).reshape(-1, math.prod(shape[:-1]))
-        of_part = part[1].reshape(-1, features)
-        return total + jnp.dot(patches.T, of_part, preferred_element_type=jnp.float32), None
+        x = jnp.pad(part[0], ((0, 0), *((zeros, zeros) for zeros in around), (0, 0)))
+        if paired:
+            x = _into_channels(x, 2, pair, 3)
+        patches = _patches(x, (rows, seen // pair), (0, 0))
+        operands = patches.reshape(-1, shape[0]), part[1].reshape(-1, shape[1])
+        narrow, wide = sorted(operands, key=lambda operand: operand.shape[1])
+        return total + jnp.dot(narrow.T, wide, preferred_element_type=jnp.float32), None
 
-    start = jnp.zeros((math.prod(shape[:-1]), features), jnp.float32)
+    numbers = math.prod(places) // pair * shape[0]
+    together = max(
+        n
+        for n in range(1, max(batch // 2, 1) + 1)
+        if not batch % n and n * numbers <= max(numbers, _NUMBERS_AT_ONCE)
+    )
     parts = [a.reshape(-1, together, *a.shape[1:]) for a in (x, gradient)]
-    return jax.lax.scan(add, start, tuple(parts))[0].reshape(shape).astype(gradient.dtype)
+    total = jax.lax.scan(add, jnp.zeros(sorted(shape), jnp.float32), tuple(parts))[0]
+    total = total if shape[0] <= shape[1] else total.T
+    total = total.reshape(rows, seen, x.shape[-1], pair, features)
+    return sum(total[:, i : i + columns, :, i] for i in range(pair)).astype(gradient.dtype)
 
 
 def _patches(x: jax.Array, sides: tuple[int, int], around: tuple[int, int]) -> jax.Array:
@@ -213,10 +227,12 @@ def _into_channels(x: jax.Array, axis: int, stride: int, channels: int) -> jax.A
     return x.reshape(merged)
 
 
+@jax.custom_vjp
 def halve(x: jax.Array) -> jax.Array:
     """2x2 max-pooling with stride 2; an odd last row or column is cropped.
 
-    A reshape and choices between two; see `larger`.
+    The gradient goes where the forward pass found the maximum, the first of equals: a gradient that
+    asks again which entry equals the maximum may find none (see `larger`).
 
     Args:
       x: [B, height, width, channels].
@@ -224,9 +240,32 @@ def halve(x: jax.Array) -> jax.Array:
     Returns:
       [B, height // 2, width // 2, channels].
     """
-    x = _windows(x)
-    x = larger(x[:, :, 0], x[:, :, 1])
-    return larger(x[:, :, :, 0], x[:, :, :, 1])
+    return _halve_forward(x)[0]
+
+
+def _halve_forward(x: jax.Array) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
+    """The pooled map, and behind it where in its window each maximum stood, and what is cropped."""
+    windows = _windows(x)
+    a, b, c, d = (windows[:, :, row, :, column] for row in (0, 1) for column in (0, 1))
+    upper, lower = larger(a, b), larger(c, d)
+    place = jnp.where(upper >= lower, jnp.where(a >= b, 0, 1), jnp.where(c >= d, 2, 3))
+    cropped = jnp.zeros((x.shape[1] % 2, x.shape[2] % 2))
+    return larger(upper, lower), (place.astype(jnp.uint8), cropped)
+
+
+def _halve_backward(
+    residuals: tuple[jax.Array, jax.Array], gradient: jax.Array
+) -> tuple[jax.Array]:
+    place, cropped = residuals
+    batch, height, width, channels = gradient.shape
+    places = jnp.arange(4, dtype=jnp.uint8).reshape(1, 1, 2, 1, 2, 1)
+    chosen = place[:, :, None, :, None] == places
+    spread = jnp.where(chosen, gradient[:, :, None, :, None], 0)
+    spread = spread.reshape(batch, 2 * height, 2 * width, channels)
+    return (jnp.pad(spread, ((0, 0), *((0, odd) for odd in cropped.shape), (0, 0))),)
+
+
+halve.defvjp(_halve_forward, _halve_backward)
 
 
 def larger(a: jax.Array, b: jax.Array) -> jax.Array:

@@ -63,16 +63,19 @@ class InvertedResidual(nn.Module):
         return batch_norm(train=train, dtype=self.dtype, over=self.normalised_over)
 
 
-def batch_norm(*, train: bool, dtype: jnp.dtype, over: str | None) -> nn.Module:
+def batch_norm(
+    *, train: bool, dtype: jnp.dtype, over: str | None, name: str | None = None
+) -> nn.Module:
     """The normalisation of residual blocks.
 
     Args:
       train: normalise by the batch and move the running averages; else by the averages.
       dtype: of the output.
       over: name of a `vmap` axis that belongs to the batch, if any.
+      name: of the module; None for Flax's.
     """
     return nn.BatchNorm(
-        use_running_average=not train, momentum=MOMENTUM, dtype=dtype, axis_name=over
+        use_running_average=not train, momentum=MOMENTUM, dtype=dtype, axis_name=over, name=name
     )
 
 

@@ -146,6 +146,15 @@ def test_the_gradient_of_a_kernel_is_the_same_in_parts(monkeypatch):
     assert_close(values_and_gradients(METHODS[:1], x, kernel), whole)
 
 
+@pytest.mark.parametrize("width", [6, 7])
+@pytest.mark.parametrize("sides", [(3, 3), (1, 5), (3, 1), (1, 1)])
+@pytest.mark.parametrize("channels", [1, 2])
+def test_few_channels_and_many_features_equal_the_native_convolution(channels, sides, width):
+    # Where the width is even, the gradient of the kernel takes two places together.
+    x, kernel = normal(0, 4, 5, width, channels), normal(1, *sides, channels, 24)
+    assert_close(*values_and_gradients(METHODS, x, kernel))
+
+
 def test_the_layer_is_a_convolution_without_bias():
     x = normal(0, 2, 5, 5, 3)
     variables = Conv3x3(4).init(jax.random.key(1), x)

@@ -14,17 +14,18 @@ import jax
 import jax.numpy as jnp
 
 from routing_jax.components import ConvChain
-from routing_jax.convolution import Conv3x3, halve
+from routing_jax.convolution import Conv3x3
 from routing_jax.depthwise import space_to_depth
 from routing_jax.isometric import batch_norm
+from routing_jax.normalisation import HalvedBatchNorm
 from routing_jax.resnet import BasicBlock
 
 
 class ConvEncoder(nn.Module):
     """The four-layer convolutional network of Ravi and Larochelle (2017).
 
-    Each layer: 3x3 convolution, batch normalisation, 2x2 max-pooling, ReLU (which commutes with the
-    maximum and is cheaper behind it). A layer halves the resolution only while both sides are at
+    Each layer: 3x3 convolution, batch normalisation, 2x2 max-pooling, ReLU (both commute with the
+    maximum and are cheaper behind it). A layer halves the resolution only while both sides are at
     least 4: 28-14-7-3-3, 32-16-8-4-2, 8-4-2-2-2.
     """
 
@@ -48,10 +49,12 @@ class ConvEncoder(nn.Module):
           `dtype` [B, F], or a map [B, height', width', features] if it is not flattened.
         """
         x = unit_range(images, self.dtype)
-        for _ in range(self.layers):
-            x = _convolved(x, self.features, train=train)
+        for layer in range(self.layers):
+            x = Conv3x3(self.features, x.dtype)(x)
             if min(x.shape[1:3]) >= 4:
-                x = halve(x)
+                x = HalvedBatchNorm(x.dtype, name=f"BatchNorm_{layer}")(x, train=train)
+            else:
+                x = batch_norm(train=train, dtype=x.dtype, over=None, name=f"BatchNorm_{layer}")(x)
             x = nn.relu(x)
         return x.reshape(x.shape[0], -1) if self.flatten else x
 

@@ -129,37 +129,44 @@ def _of_kernel(
 
     Some examples at a time, so that their patches, many times as large as the maps, stay in cache;
     never all of them, since the compiler takes a loop of one turn apart, to its own disadvantage.
+    A kernel of many places is a product for each of its rows, whose patches are rows of one array.
     Where there are few channels, two neighbouring places are taken together: both see one column
     more than one of them and have twice the features, so that patches are half as many and hardly
     wider. Of the two operands of a product the narrower one is transposed, which costs less.
     """
-    batch, *places, features = gradient.shape
+    batch, height, width, features = gradient.shape
     rows, columns = sides
     few = rows * columns * x.shape[-1] < features
-    paired = few and columns % 2 == 1 < columns and places[1] % 2 == 0
+    paired = few and columns % 2 == 1 < columns and width % 2 == 0
     seen, pair = (columns + 1, 2) if paired else (columns, 1)
-    shape = (rows * seen * x.shape[-1], pair * features)
+    products = rows if rows * columns > _FEW else 1
+    shape = (rows // products * seen * x.shape[-1], pair * features)
 
-    def add(total: jax.Array, part: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, None]:
+    def add(totals: jax.Array, part: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, None]:
         x = jnp.pad(part[0], ((0, 0), *((zeros, zeros) for zeros in around), (0, 0)))
         if paired:
             x = _into_channels(x, 2, pair, 3)
-        patches = _patches(x, (rows, seen // pair), (0, 0))
-        operands = patches.reshape(-1, shape[0]), part[1].reshape(-1, shape[1])
-        narrow, wide = sorted(operands, key=lambda operand: operand.shape[1])
-        return total + jnp.dot(narrow.T, wide, preferred_element_type=jnp.float32), None
+        patches = _patches(x, (rows // products, seen // pair), (0, 0))
+        of_rows = []
+        for row in range(products):
+            seen_by_row = patches[:, row : row + height].reshape(-1, shape[0])
+            operands = seen_by_row, part[1].reshape(-1, shape[1])
+            narrow, wide = sorted(operands, key=lambda operand: operand.shape[1])
+            of_rows.append(jnp.dot(narrow.T, wide, preferred_element_type=jnp.float32))
+        return totals + jnp.stack(of_rows), None
 
-    numbers = math.prod(places) // pair * shape[0]
+    numbers = height * width // pair * shape[0]
     together = max(
         n
         for n in range(1, max(batch // 2, 1) + 1)
         if not batch % n and n * numbers <= max(numbers, _NUMBERS_AT_ONCE)
     )
     parts = [a.reshape(-1, together, *a.shape[1:]) for a in (x, gradient)]
-    total = jax.lax.scan(add, jnp.zeros(sorted(shape), jnp.float32), tuple(parts))[0]
-    total = total if shape[0] <= shape[1] else total.T
-    total = total.reshape(rows, seen, x.shape[-1], pair, features)
-    return sum(total[:, i : i + columns, :, i] for i in range(pair)).astype(gradient.dtype)
+    start = jnp.zeros((products, *sorted(shape)), jnp.float32)
+    totals = jax.lax.scan(add, start, tuple(parts))[0]
+    totals = totals if shape[0] <= shape[1] else totals.swapaxes(1, 2)
+    totals = totals.reshape(rows, seen, x.shape[-1], pair, features)
+    return sum(totals[:, i : i + columns, :, i] for i in range(pair)).astype(gradient.dtype)
 
 
 def _patches(x: jax.Array, sides: tuple[int, int], around: tuple[int, int]) -> jax.Array:

@@ -139,7 +139,7 @@ def operations(config: ConfigDict) -> int:
     program, hyper, data = Program(config, CIFAR, total_steps=1), hyperparams(config), _data()
     state = jax.eval_shape(program.init, hyper, data)
     traced = jax.make_jaxpr(program.step)(state, hyper, data)
-    return 2 * sum(number * size * times for number, size, times in products(traced.jaxpr))
+    return 2 * sum(product.multiply_adds for product in products(traced.jaxpr))
 
 
 def _data() -> MultiTaskData:

@@ -14,9 +14,12 @@ import numpy as np
 
 from routing_jax.errors import UserError
 from routing_jax.reporting.results import learned_test, read_results
+from routing_jax.reporting.similarity import inside_and_across, task_similarity
 from routing_jax.reporting.sweep_summary import standard_error
 from routing_jax.reporting.tuning import Tuning
 
+_LISTS = ("epochs", "metrics", "families")
+"""Fields of a table that are lists."""
 _NEAR = 0.05
 """How far, in epochs per epoch, an evaluation may lie from the epoch that a column asks for."""
 
@@ -63,6 +66,9 @@ class Study:
         epochs: at which the first metric is shown.
         metrics: shown after training besides, such as "balanced_accuracy".
         reference: the name of the row that the others are subtracted from, seed by seed.
+        allocation: whether to show how many blocks are on, and what the layers cost.
+        families: of each task the name of its family; shows how alike blocks that are on are inside
+            families and across, if given.
     """
 
     name: str
@@ -71,6 +77,8 @@ class Study:
     epochs: tuple[int, ...] = ()
     metrics: tuple[str, ...] = ()
     reference: str = ""
+    allocation: bool = False
+    families: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -156,6 +164,63 @@ def paired(
     return estimate([ours[seed] - theirs[seed] for seed in common]), len(common)
 
 
+def blocks_on(results: Mapping[str, Any]) -> Estimate | None:
+    """The number of blocks that are on, a mean over tasks; None where blocks are not switched."""
+    if results.get("allocation") is None:
+        return None
+    counts = [
+        [sum(len(blocks) for blocks in depths) for depths in tasks]
+        for tasks in results["allocation"]
+    ]
+    return estimate([float(np.mean(tasks)) for tasks in counts])
+
+
+def multiply_adds(results: Mapping[str, Any]) -> Estimate | None:
+    """Of the routed layers for one example, a mean over tasks; None where it is not known."""
+    costs = results.get("multiply_adds")
+    return None if costs is None else estimate([float(np.mean(t)) for t in costs["per_task"]])
+
+
+def cosines(
+    results: Mapping[str, Any], families: Sequence[str]
+) -> tuple[Estimate, Estimate] | None:
+    """How alike the blocks of two tasks of one family are, and of two of different ones.
+
+    Args:
+        results: of one or several seeds.
+        families: of each task the name of its family.
+
+    Returns:
+        The mean cosine inside families and across; None where blocks are not switched.
+
+    Raises:
+        UserError: the results have other tasks than families are given for.
+    """
+    if results.get("allocation") is None:
+        return None
+    if len(results["tasks"]) != len(families):
+        raise UserError(
+            f"{len(families)} families are named for {len(results['tasks'])} tasks of "
+            f"{results['experiment']}; name one for each task, in results/tables.toml."
+        )
+    found = [
+        inside_and_across(task_similarity(_patterns(tasks)), families)
+        for tasks in results["allocation"]
+    ]
+    inside, across = zip(*found, strict=True)
+    return estimate(inside), estimate(across)
+
+
+def _patterns(tasks: Sequence[Sequence[Sequence[int]]]) -> np.ndarray:
+    """Which blocks are on for each task, bool [T, D, K], K being one more than the last in use."""
+    used = [block for depths in tasks for blocks in depths for block in blocks]
+    patterns = np.zeros((len(tasks), len(tasks[0]), max(used, default=0) + 1), bool)
+    for task, depths in enumerate(tasks):
+        for depth, blocks in enumerate(depths):
+            patterns[task, depth, blocks] = True
+    return patterns
+
+
 def estimate(values: Sequence[float]) -> Estimate:
     """The mean of one value for each seed, with its standard error."""
     return Estimate(float(np.mean(values)), standard_error(values))
@@ -163,7 +228,7 @@ def estimate(values: Sequence[float]) -> Estimate:
 
 def _study(name: str, table: dict[str, Any]) -> Study:
     rows = tuple(Row(**row) for row in table.pop("rows"))
-    lists = {key: tuple(table.pop(key)) for key in ("epochs", "metrics") if key in table}
+    lists = {key: tuple(table.pop(key)) for key in _LISTS if key in table}
     study = Study(name=name, rows=rows, **lists, **table)
     if study.reference and study.reference not in [row.name for row in rows]:
         raise ValueError(f"{name} has no row named {study.reference!r}, its reference")

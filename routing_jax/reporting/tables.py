@@ -23,7 +23,10 @@ from routing_jax.reporting.study import (
     Row,
     Study,
     at_epoch,
+    blocks_on,
+    cosines,
     estimate,
+    multiply_adds,
     paired,
     read_row,
     read_studies,
@@ -78,6 +81,8 @@ def _header(study: Study) -> list[str]:
     names = ["method", "seeds", *(f"epoch {epoch}" for epoch in study.epochs)]
     names += [metric.replace("_", " ") for metric in study.metrics]
     names += [f"{study.reference} minus it"] if study.reference else []
+    names += ["blocks on", "million multiply-adds"] if study.allocation else []
+    names += ["cosine inside", "cosine across"] if study.families else []
     return [*names, "steps to 90 % of its end", "parameters", "minutes", "paper", "from"]
 
 
@@ -101,6 +106,11 @@ def _cells(
     if study.reference:
         own = row.name == study.reference
         cells += ["" if own or reference is None else _difference(reference, results, metric)]
+    if study.allocation:
+        cells += [_plain(blocks_on(results), 1), _plain(multiply_adds(results), 3, of=1e6)]
+    if study.families:
+        alike = cosines(results, study.families)
+        cells += ["", ""] if alike is None else [_plain(value, 2) for value in alike]
     steps = steps_to_share(results, metric) if higher_is_better(metric) else None
     cells += ["" if steps is None else f"{steps.mean:,.0f}", f"{results['parameters']:,}"]
     link = f"[{row.results}]({directory.as_posix()}/{row.results})"
@@ -119,9 +129,16 @@ def _value(metric: str, value: Estimate | None, *, sign: str = "") -> str:
     """A number with its error: accuracies in percent, what else is measured as it is."""
     if value is None:
         return ""
-    factor, digits = (100, 2) if higher_is_better(metric) else (1, 4)
-    mean = f"{factor * value.mean:{sign}.{digits}f}"
-    return mean if value.error is None else f"{mean} ± {factor * value.error:.{digits}f}"
+    of, digits = (0.01, 2) if higher_is_better(metric) else (1, 4)
+    return _plain(value, digits, of=of, sign=sign)
+
+
+def _plain(value: Estimate | None, digits: int, *, of: float = 1, sign: str = "") -> str:
+    """A number with its error, so many digits of it, in units of `of`."""
+    if value is None:
+        return ""
+    mean = f"{value.mean / of:{sign}.{digits}f}"
+    return mean if value.error is None else f"{mean} ± {value.error / of:.{digits}f}"
 
 
 def _write(root: Path, *, check: bool) -> int:

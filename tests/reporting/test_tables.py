@@ -57,6 +57,40 @@ def test_a_difference_is_paired_by_seed():
     assert paired(OURS, made_up([5], [[0.5]]), "accuracy") is None
 
 
+# Two seeds of three tasks at two depths. Seed 0: blocks 0 and 1, the same, and none but block 3:
+# cosine 1 inside the pair, 0 across, 5 blocks for 3 tasks. Seed 1: one block of two in common
+# inside the pair (1/2); with the third task, task 0 has none and task 1 one of two (1/sqrt(2)).
+SWITCHED = made_up([0, 1], [[0.5], [0.7]]) | {
+    "tasks": ["a", "b", "c"],
+    "allocation": [[[[0], [1]], [[0], [1]], [[], [3]]], [[[0], [1]], [[0], [2]], [[], [2]]]],
+    "multiply_adds": {
+        "of_block": [[1, 1, 1, 1]] * 2,
+        "per_task": [[2e6, 2e6, 2e6], [4e6, 3e6, 2e6]],
+    },
+}
+
+
+def test_allocation_and_likeness_golden(tmp_path):
+    (tmp_path / "switched.json").write_text(json.dumps(SWITCHED))
+    rows = (Row("switched", "switched.json", ""), Row("missing", "missing.json", ""))
+    study = Study("probe", "A.", rows, allocation=True, families=("x", "x", "y"))
+    header, _, line, missing = tables.table_text(study, tmp_path).split("\n")[3:7]
+    assert header.startswith(
+        "| method | seeds | blocks on | million multiply-adds | cosine inside | cosine across |"
+    )
+    # 5/3 in both seeds; 2 and 3 million; 1 and 1/2; 0 and 0.3536.
+    values = "| switched | 2 | 1.7 ± 0.0 | 2.500 ± 0.500 | 0.75 ± 0.25 | 0.18 ± 0.18 |"
+    assert line.startswith(values)
+    assert missing.count("|") == header.count("|")
+
+
+def test_families_have_to_be_of_the_tasks(tmp_path):
+    (tmp_path / "switched.json").write_text(json.dumps(SWITCHED))
+    study = Study("probe", "A.", (Row("switched", "switched.json", ""),), families=("x", "y"))
+    with pytest.raises(UserError, match="^2 families are named for 3 tasks of probe; name one for"):
+        tables.table_text(study, tmp_path)
+
+
 @pytest.fixture
 def study(tmp_path):
     (tmp_path / "ours.json").write_text(json.dumps(OURS))

@@ -1,4 +1,4 @@
-"""Large batched products go to Eigen, all else stays as it is; results agree."""
+"""Large batched products and, on several cores, convolutions go to Eigen; results agree."""
 
 import jax
 import jax.numpy as jnp
@@ -52,8 +52,22 @@ def test_most_of_the_arithmetic_decides(other, options):
     assert options_for(jax.jit(program).trace(*arrays).jaxpr.jaxpr) == options
 
 
+def on_cores(monkeypatch, count):
+    """As if each device of this process were so many cores."""
+    monkeypatch.setattr(products_on_cpu, "num_cores", lambda: count * jax.local_device_count())
+
+
+@pytest.mark.parametrize(("cores", "options"), [(1, {}), (2, EIGEN)])
+def test_convolutions_share_the_cores_of_a_device(cores, options, monkeypatch):
+    on_cores(monkeypatch, cores)
+    traced = jax.jit(conv).trace(jnp.zeros((2, 16, 16, 16)), jnp.zeros((3, 3, 16, 16)))
+    assert options_for(traced.jaxpr.jaxpr) == options
+
+
 @pytest.mark.parametrize(("side", "options"), [(3, EIGEN), (5, {})])
-def test_convolutions_and_what_loops_repeat_count_too(side, options):
+def test_convolutions_and_what_loops_repeat_count_too(side, options, monkeypatch):
+    on_cores(monkeypatch, 1)
+
     # Two of 128**3 against 2 x 16 x 16 x 16 x 16 x side**2: 4.2 million against 1.2 or 3.3, and as
     # much again for each gradient, that of the kernel example by example.
     def program(large, x, kernel):

@@ -213,7 +213,7 @@ def read_results(path: Path) -> dict[str, Any]:
 
 
 def over_seeds(values: np.ndarray) -> dict[str, Any]:
-    """A metric [S, T] as its mean, the error of that mean over seeds, and the mean per task."""
+    """A metric [S, T]: its mean, the error of that mean over seeds, means per task and per seed."""
     per_seed = values.mean(axis=1, dtype=np.float64)
     count = len(per_seed)
     return {
@@ -221,6 +221,7 @@ def over_seeds(values: np.ndarray) -> dict[str, Any]:
         "stderr": float(per_seed.std(ddof=1) / np.sqrt(count)) if count > 1 else None,
         "per_task": values.mean(axis=0, dtype=np.float64).tolist(),
         "per_seed": per_seed.tolist(),
+        "per_seed_and_task": values.astype(np.float64).tolist(),
     }
 
 

@@ -65,6 +65,7 @@ class Study:
         rows: the methods.
         epochs: at which the first metric is shown.
         metrics: shown after training besides, such as "balanced_accuracy".
+        task: the only one whose metrics are shown; empty for the mean over those that a run learned.
         reference: the name of the row that the others are subtracted from, seed by seed.
         allocation: whether to show how many blocks are on, and what the layers cost.
         families: of each task the name of its family; shows how alike blocks that are on are inside
@@ -76,6 +77,7 @@ class Study:
     rows: tuple[Row, ...]
     epochs: tuple[int, ...] = ()
     metrics: tuple[str, ...] = ()
+    task: str = ""
     reference: str = ""
     allocation: bool = False
     families: tuple[str, ...] = ()
@@ -146,8 +148,30 @@ def steps_to_share(results: Mapping[str, Any], metric: str, share: float = 0.9) 
     return estimate(values)
 
 
+def tested(results: Mapping[str, Any], metric: str, task: str = "") -> list[float]:
+    """A metric after training, for each seed.
+
+    Args:
+        results: of one or several seeds.
+        metric: such as "accuracy".
+        task: the only task that counts; empty for the mean over those that the run learned.
+
+    Raises:
+        UserError: the results have no such task.
+    """
+    if not task:
+        return learned_test(results)[metric]["per_seed"]
+    if task not in results["tasks"]:
+        raise UserError(
+            f"a table in results/tables.toml is of the task {task!r}, and {results['experiment']} "
+            f"has: {', '.join(results['tasks'])}."
+        )
+    place = results["tasks"].index(task)
+    return [tasks[place] for tasks in results["test"][metric]["per_seed_and_task"]]
+
+
 def paired(
-    reference: Mapping[str, Any], other: Mapping[str, Any], metric: str
+    reference: Mapping[str, Any], other: Mapping[str, Any], metric: str, task: str = ""
 ) -> tuple[Estimate, int] | None:
     """How far the reference ends above another method, over the seeds that both have.
 
@@ -155,7 +179,7 @@ def paired(
         The difference and the number of seeds; None where they have none in common.
     """
     ours, theirs = (
-        dict(zip(results["seeds"], learned_test(results)[metric]["per_seed"], strict=True))
+        dict(zip(results["seeds"], tested(results, metric, task), strict=True))
         for results in (reference, other)
     )
     common = [seed for seed in ours if seed in theirs]

@@ -17,7 +17,6 @@ from typing import Any
 from routing_jax.errors import UserError
 from routing_jax.files import write_text
 from routing_jax.reporting.formats import higher_is_better
-from routing_jax.reporting.results import learned_test
 from routing_jax.reporting.study import (
     Estimate,
     Row,
@@ -31,6 +30,7 @@ from routing_jax.reporting.study import (
     read_row,
     read_studies,
     steps_to_share,
+    tested,
 )
 from routing_jax.reporting.tuning import Tuning, tuning_text
 
@@ -101,11 +101,10 @@ def _cells(
     metric = next(iter(results["test"]))
     cells = [row.name, str(len(results["seeds"]))]
     cells += [_value(metric, at_epoch(results, metric, epoch)) for epoch in study.epochs]
-    tested = learned_test(results)
-    cells += [_value(name, estimate(tested[name]["per_seed"])) for name in study.metrics]
+    cells += [_value(name, estimate(tested(results, name, study.task))) for name in study.metrics]
     if study.reference:
         own = row.name == study.reference
-        cells += ["" if own or reference is None else _difference(reference, results, metric)]
+        cells += ["" if own or reference is None else _difference(study, reference, results)]
     if study.allocation:
         cells += [_plain(blocks_on(results), 1), _plain(multiply_adds(results), 3, of=1e6)]
     if study.families:
@@ -117,8 +116,9 @@ def _cells(
     return [*cells, f"{results['seconds']['total'] / 60:.1f}", paper, link]
 
 
-def _difference(reference: Mapping[str, Any], results: Mapping[str, Any], metric: str) -> str:
-    found = paired(reference, results, metric)
+def _difference(study: Study, reference: Mapping[str, Any], results: Mapping[str, Any]) -> str:
+    metric = next(iter(results["test"]))
+    found = paired(reference, results, metric, study.task)
     if found is None:
         return "no common seed"
     difference, seeds = found

@@ -84,6 +84,22 @@ def test_allocation_and_likeness_golden(tmp_path):
     assert missing.count("|") == header.count("|")
 
 
+def test_a_table_of_one_task_golden(tmp_path):
+    # Task b: 0.6 and 0.8, mean 0.7 and error 0.1; it ends 0.2 and 0.4 above the other row's.
+    for name, of_b in (("ours", [0.6, 0.8]), ("theirs", [0.4, 0.4])):
+        results = made_up([0, 1], [[0.5], [0.5]]) | {"tasks": ["a", "b"]}
+        results["test"]["accuracy"]["per_seed_and_task"] = [[0.1, b] for b in of_b]
+        (tmp_path / name).write_text(json.dumps(results))
+    rows = (Row("ours", "ours", ""), Row("theirs", "theirs", ""))
+    study = Study("probe", "A.", rows, metrics=("accuracy",), task="b", reference="ours")
+    *_, ours, theirs = tables.table_text(study, tmp_path).strip().split("\n")
+    assert ours.startswith("| ours | 2 | 70.00 ± 10.00 |")
+    assert theirs.startswith("| theirs | 2 | 40.00 ± 0.00 | +30.00 ± 10.00 (2) |")
+    study = Study("probe", "A.", rows, metrics=("accuracy",), task="c")
+    with pytest.raises(UserError, match="is of the task 'c', and probe has: a, b.$"):
+        tables.table_text(study, tmp_path)
+
+
 def test_families_have_to_be_of_the_tasks(tmp_path):
     (tmp_path / "switched.json").write_text(json.dumps(SWITCHED))
     study = Study("probe", "A.", (Row("switched", "switched.json", ""),), families=("x", "y"))

@@ -40,7 +40,7 @@ def loss_of(params, model, x, task, label, key):
     return losses.mean(), rj.trajectory(routes, -losses)  # <-
 
 
-def fit(model, optimizer, batches):
+def fit(model, optimizer, batches, loss_of=loss_of):
     """Trains on batches (x, task, label); returns the parameters."""
 
     @jax.jit

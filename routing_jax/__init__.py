@@ -15,6 +15,7 @@ _MODULE_OF = {
     "ConvBlock": "routing_jax.blocks",
     "DenseBlock": "routing_jax.blocks",
     "Exploration": "routing_jax.types",
+    "Mixture": "routing_jax.routers.mixture",
     "RoutedStack": "routing_jax.models.stack",
     "RuleTraits": "routing_jax.config_fields",
     "UserError": "routing_jax.errors",

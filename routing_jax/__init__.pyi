@@ -13,6 +13,7 @@ from routing_jax.rl.router_optimizer import router_optimizer as router_optimizer
 from routing_jax.rl.trajectories import trajectory as trajectory
 from routing_jax.routers.allocation import Allocation as Allocation
 from routing_jax.routers.build import build_router as build_router
+from routing_jax.routers.mixture import Mixture as Mixture
 from routing_jax.training.own_run import add_tasks as add_tasks
 from routing_jax.training.own_run import train as train
 from routing_jax.types import Exploration as Exploration

@@ -143,10 +143,15 @@ def mix_parameters(
     Returns:
       What `apply_block` gives, with the axis T first.
     """
-    mixed = jax.tree.map(lambda leaf: _mix_leaf(leaf, weights), bank)
+    mixed = mixed_blocks(bank, weights)
     if weights.shape[0] > 1:
         return jax.vmap(apply_block, axis_name=TASKS)(mixed, x)
     return jax.vmap(apply_block, (None, 0), axis_name=TASKS)(block_groups.take(mixed, 0), x)
+
+
+def mixed_blocks(bank: Params, weights: jax.Array) -> Params:
+    """The mixtures as a bank of T blocks: leaves [K, ...], weights [T, K] to leaves [T, ...]."""
+    return jax.tree.map(lambda leaf: _mix_leaf(leaf, weights), bank)
 
 
 def _mix_leaf(leaf: jax.Array, weights: jax.Array) -> jax.Array:

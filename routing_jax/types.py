@@ -127,7 +127,7 @@ class Routes(NamedTuple):
     """None where routes are mixtures of blocks."""
     probabilities: jax.Array
     """float32 [T, n or 1, D, A], the policy that decided, exploration left out; or the
-    probabilities that blocks are on."""
+    probabilities that blocks are on, or the weights that they are mixed by."""
     observations: tuple[jax.Array, ...] = ()
     """What the router saw; see `Trajectory`."""
     exploration: Exploration | None = None

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
-LEAST = {"ten_lines": 0.93, "custom_block": 0.9, "custom_rule": 0.93}
+LEAST = {"ten_lines": 0.93, "custom_block": 0.9, "custom_rule": 0.93, "full_information": 0.93}
 """Mean accuracy over the five questions."""
 
 
@@ -36,7 +36,13 @@ def test_no_example_is_left_out():
 
 
 @pytest.mark.parametrize(
-    "name", ["ten_lines", "custom_rule", pytest.param("custom_block", marks=pytest.mark.slow)]
+    "name",
+    [
+        "ten_lines",
+        "custom_rule",
+        "full_information",
+        pytest.param("custom_block", marks=pytest.mark.slow),
+    ],
 )
 def test_an_example_learns(name, example):
     found = example(name).main()

@@ -7,10 +7,11 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from routing_jax import mixtures
+from routing_jax import dispatch, mixtures
 from routing_jax.blocks import BlockBank
 from routing_jax.models.routed_layers import RoutedLayers, mix_through, stages_of
 from routing_jax.routers.allocation import Allocation, FixedAllocation, mean_weights
+from routing_jax.routers.mixture import Mixture
 from routing_jax.routers.router import Router
 from routing_jax.types import Exploration, Routes
 
@@ -32,7 +33,7 @@ class RoutedStack(nn.Module):
       block: the block of all layers, or one for each; a Linen module that takes [m, ...] and has no
         state besides its parameters.
       router: what decides; see `build_router`. With an `Allocation` each task has the mean of the
-        blocks that are on for it.
+        blocks that are on for it, with a `Mixture` weights for all blocks.
       block_noise: how much the blocks of a bank differ at the start; see `blocks.BlockBank`.
       shared_bank: one bank for all depths, which needs a block that keeps its input's shape.
       strategy: of `dispatch.select`.
@@ -43,7 +44,7 @@ class RoutedStack(nn.Module):
     """
 
     block: nn.Module | Sequence[nn.Module]
-    router: Router | Allocation | FixedAllocation
+    router: Router | Allocation | FixedAllocation | Mixture
     block_noise: float = 0.1
     shared_bank: bool = False
     strategy: str = "auto"
@@ -84,7 +85,40 @@ class RoutedStack(nn.Module):
             exploration = self.router.default_exploration
         if isinstance(self.router, Router):
             return self._choose(x, tasks, exploration)
+        if isinstance(self.router, Mixture):
+            return self._blend(x, tasks, exploration)
         return self._mix(x, tasks, exploration)
+
+    def alternatives(self, routes: Routes) -> jax.Array:
+        """What the last layer gives if one decision were another and all others stayed.
+
+        For rules that learn from the losses of all actions; the answers to these and their losses
+        are the model's. All blocks of a depth run on all examples, so this is for few of them.
+
+        Args:
+          routes: of the batch, as the call returned them.
+
+        Returns:
+          [D, A, T, n, ...], or [D, A, B, ...] where the batch had `tasks`. Where an action is not
+          offered nothing is meant by it.
+
+        Raises:
+          ValueError: the router's rule is another one, which does not keep what this starts from.
+        """
+        if not isinstance(self.router, Router) or not self.router.full_information:
+            raise ValueError(
+                "this router does not learn from the losses of all actions: build it with "
+                "build_router('hedge', ...), or leave the alternatives out."
+            )
+        x = routes.observations[0]
+        stages = stages_of(self.router, self._bank_of_depth())
+        layers = RoutedLayers(self.router, stages, self.strategy)
+        found = [
+            rows.reshape(x.shape[0], self.router.num_actions, x.shape[1], *rows.shape[2:])
+            for rows in layers.alternatives(x, routes.decisions.actions)
+        ]
+        found = jnp.moveaxis(jnp.stack(found), 2, 1)
+        return found if routes.tasks is None else found[:, :, 0]
 
     def _choose(
         self, x: jax.Array, tasks: jax.Array | None, exploration: Exploration | None
@@ -116,6 +150,40 @@ class RoutedStack(nn.Module):
         on = self.router.probabilities()
         routes = Routes(None, jax.lax.stop_gradient(on)[:, None], (), exploration, allocation=on)
         return rows, routes
+
+    def _blend(
+        self, x: jax.Array, tasks: jax.Array | None, exploration: Exploration | None
+    ) -> tuple[jax.Array, Routes]:
+        weights, banks = self.router.weights(), self._bank_of_depth()
+        routes = Routes(None, jax.lax.stop_gradient(weights)[:, None], (), exploration)
+        if self.router.of == "parameters":
+            rows, row_tasks = (x, None) if tasks is None else (x[None], tasks[None])
+            for depth, bank in enumerate(banks):
+                rows = self._run_mixed(bank, rows, row_tasks, weights[:, depth])
+            return (rows if tasks is None else rows[0]), routes
+        if tasks is None:
+            return mix_through(banks, x, weights, mix=mixtures.mix_outputs), routes
+        rows = mix_through(banks, x[:, None], weights[tasks], mix=mixtures.mix_outputs)
+        return rows[:, 0], routes
+
+    def _run_mixed(
+        self, bank: BlockBank, x: jax.Array, tasks: jax.Array | None, weights: jax.Array
+    ) -> jax.Array:
+        """One depth of [T, n, ...], or of [1, B, ...] with the tasks of the examples.
+
+        The mixtures of a mixed batch are a bank of T blocks, from which each example takes that of
+        its task.
+        """
+        if tasks is None:
+            return mixtures.mix_parameters(bank.apply_block, bank(x[0]), x, weights)
+        return dispatch.select(
+            bank.apply_block,
+            mixtures.mixed_blocks(bank(x[0]), weights),
+            x,
+            tasks,
+            strategy=self.strategy,
+            apply_ragged=bank.apply_ragged,
+        )
 
     def _states(self, layers: RoutedLayers, x: jax.Array) -> tuple[jax.Array, ...]:
         """What stands before each depth; refuses blocks that change what has to be kept."""

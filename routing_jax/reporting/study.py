@@ -65,7 +65,7 @@ class Study:
         rows: the methods.
         epochs: at which the first metric is shown.
         metrics: shown after training besides, such as "balanced_accuracy".
-        task: the only one whose metrics are shown; empty for the mean over those that a run learned.
+        task: the only one whose metrics are shown; empty for the mean over all that were learned.
         reference: the name of the row that the others are subtracted from, seed by seed.
         allocation: whether to show how many blocks are on, and what the layers cost.
         families: of each task the name of its family; shows how alike blocks that are on are inside

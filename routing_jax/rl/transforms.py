@@ -70,7 +70,8 @@ def learn_from_trajectory(
         the loss; None where there are no logits to take it of.
 
     Returns:
-      A transformation whose `update` takes the keyword `trajectory`.
+      A transformation whose `update` takes the keyword `trajectory`; it raises ValueError where
+      that lacks the losses of all actions and the router learns from them.
     """
 
     def init(params: optax.Params) -> MeanReturns:
@@ -80,6 +81,11 @@ def learn_from_trajectory(
 
     def update(updates, state, params=None, *, trajectory: Trajectory, **unused):
         del unused
+        if router.full_information and trajectory.action_losses is None:
+            raise ValueError(
+                "this rule learns from the losses of all actions: give trajectory() the losses of "
+                "what RoutedStack.alternatives gives, as action_losses."
+            )
         seen = _look(trajectory, state, return_rate=return_rate, discount=discount)
 
         def total(params: Params) -> jax.Array:

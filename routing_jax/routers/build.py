@@ -75,15 +75,9 @@ def build_router(
       options: see `RouterOptions`.
 
     Raises:
-      ValueError: an option has no such value, options do not go together, or the rule needs the
-        losses of all actions.
+      ValueError: an option has no such value, or options do not go together.
     """
     traits = _traits(rule)
-    if traits.full_information:
-        raise ValueError(
-            "this rule needs the losses of all actions, which the training loop measures and a "
-            "routed stack does not: use another rule, such as 'reinforce_mean'."
-        )
     passes = (pass_action,) * depth if isinstance(pass_action, bool) else tuple(pass_action)
     if len(passes) != depth:
         raise ValueError(

@@ -30,7 +30,7 @@ class Mixing(nn.Module):
     pure: bool = False
 
     def setup(self) -> None:
-        self.logits = self.param("logits", self._start)
+        self.logits = self.param("logits", uneven_logits, (self.rows, self.depth, self.num_blocks))
         # Evaluation has to mix as training did when it stopped.
         self.temperature = self.variable("batch_stats", "temperature", lambda: jnp.ones(()))
 
@@ -47,12 +47,6 @@ class Mixing(nn.Module):
         soft = jax.nn.softmax(self.logits / temperature)
         return take_largest(soft) if self.pure else soft
 
-    def _start(self, key: jax.Array) -> jax.Array:
-        """Uniform as Glorot's initialiser of a row of K, so that no two places start alike."""
-        bound = math.sqrt(6 / (1 + self.num_blocks))
-        shape = (self.rows, self.depth, self.num_blocks)
-        return jax.random.uniform(key, shape, minval=-bound, maxval=bound)
-
 
 class FixedMixing(nn.Module):
     """Weights that nothing changes; has no parameters.
@@ -67,6 +61,15 @@ class FixedMixing(nn.Module):
         """float32 [rows, D, K]."""
         del temperature
         return jnp.asarray(self.table, jnp.float32)
+
+
+def uneven_logits(key: jax.Array, shape: tuple[int, ...]) -> jax.Array:
+    """Logits [..., K] to start from, uniform as Glorot's initialiser of a row of K.
+
+    No two places start alike.
+    """
+    bound = math.sqrt(6 / (1 + shape[-1]))
+    return jax.random.uniform(key, shape, minval=-bound, maxval=bound)
 
 
 def take_largest(weights: jax.Array) -> jax.Array:

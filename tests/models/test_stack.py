@@ -5,7 +5,14 @@ import jax
 import numpy as np
 import pytest
 
-from routing_jax import Allocation, DenseBlock, Exploration, RoutedStack, build_router
+from routing_jax import (
+    Allocation,
+    DenseBlock,
+    Exploration,
+    Mixture,
+    RoutedStack,
+    build_router,
+)
 from routing_jax.routers.allocation import FixedAllocation
 from routing_jax.routers.factory import make_fixed_router
 
@@ -32,7 +39,13 @@ ROUTERS = {
         "relax", num_tasks=T, num_blocks=K, depth=D, agent="dispatched", num_agents=2
     ),
     "fixed": make_fixed_router(((0, 1), (3, 3), (0, 2)), ((True,) * K,) * D),
+    "full information": build_router("hedge", num_tasks=T, num_blocks=K, depth=D),
+    "full information, one agent": build_router(
+        "hedge", num_tasks=T, num_blocks=K, depth=D, agent="single", pass_action=True
+    ),
     "allocation": Allocation(T, D, K),
+    "mixture of outputs": Mixture(T, D, K),
+    "mixture of parameters": Mixture(T, D, K, of="parameters"),
     "fixed allocation": FixedAllocation(
         (((1, 0, 1, 0), (0, 0, 0, 1)), ((1, 1, 1, 1), (1, 0, 0, 0)), ((0, 1, 0, 0), (0, 0, 0, 0)))
     ),
@@ -137,9 +150,72 @@ def test_an_allocation_gives_the_mean_of_the_blocks_that_are_on():
     assert routes.decisions is None
 
 
+@pytest.mark.parametrize("of", ["outputs", "parameters"])
+def test_a_mixture_takes_of_all_blocks_by_the_softmax_of_its_task(of):
+    stack = stack_of(f"mixture of {of}")
+    params, x = start(stack), batch()
+    out, routes = run(stack, params, x, train=True)
+    weights = np.exp(params["router"]["logits"])
+    weights /= weights.sum(-1, keepdims=True)
+    np.testing.assert_allclose(routes.probabilities[:, 0], weights, rtol=1e-5)
+    for task in range(T):
+        state = x[task]
+        for depth in range(D):
+            dense = jax.device_get(params[f"banks_{depth}"]["blocks"]["Dense_0"])
+            own = weights[task, depth]
+            if of == "parameters":
+                kernel, bias = (np.tensordot(own, dense[n], 1) for n in ("kernel", "bias"))
+                state = np.maximum(state @ kernel + bias, 0)
+            else:
+                outs = np.maximum(state @ dense["kernel"] + dense["bias"][:, None], 0)
+                state = np.tensordot(own, outs, 1)
+        np.testing.assert_allclose(out[task], state, atol=1e-5)
+
+
+def test_mixtures_start_equal_or_where_parameters_are_mixed_apart():
+    def logits(name):
+        return stack_of(name).init(jax.random.key(0), batch())["params"]["router"]["logits"]
+
+    assert not logits("mixture of outputs").any()
+    assert len(np.unique(logits("mixture of parameters"))) == T * D * K
+
+
+@pytest.mark.parametrize("name", ["full information", "full information, one agent"])
 @pytest.mark.parametrize("mixed", [False, True])
-def test_the_loss_reaches_the_switches_of_an_allocation(mixed):
-    stack = stack_of("allocation")
+def test_alternatives_change_one_decision_each(name, mixed):
+    stack = stack_of(name)
+    params, x = start(stack), batch().reshape(-1, F)
+    tasks = np.repeat(np.arange(T, dtype=np.int32), N)
+    args = (x, tasks) if mixed else (batch(),)
+    _, routes = run(stack, params, *args, train=True)
+    found = stack.apply({"params": params}, routes, method="alternatives")
+    actions = ROUTERS[name].num_actions
+    assert found.shape == (D, actions, *args[0].shape)
+    taken = np.asarray(routes.decisions.actions).reshape(-1, D)
+    for depth in range(D):
+        for action in range(actions):
+            changed = taken.copy()
+            changed[:, depth] = action
+            expected = looped(params, x, changed)
+            np.testing.assert_allclose(found[depth, action].reshape(-1, F), expected, atol=1e-5)
+
+
+def test_alternatives_are_of_rules_that_learn_from_them():
+    stack = stack_of("tabular")
+    params = start(stack)
+    routes = run(stack, params, batch(), train=True)[1]
+    with pytest.raises(ValueError) as caught:
+        stack.apply({"params": params}, routes, method="alternatives")
+    assert str(caught.value) == (
+        "this router does not learn from the losses of all actions: build it with "
+        "build_router('hedge', ...), or leave the alternatives out."
+    )
+
+
+@pytest.mark.parametrize("name", ["allocation", "mixture of outputs", "mixture of parameters"])
+@pytest.mark.parametrize("mixed", [False, True])
+def test_the_loss_reaches_what_each_task_takes_of_the_blocks(name, mixed):
+    stack = stack_of(name)
     params, x = start(stack), batch()
     args = (x.reshape(-1, F), np.repeat(np.arange(T, dtype=np.int32), N)) if mixed else (x,)
 
@@ -148,7 +224,7 @@ def test_the_loss_reaches_the_switches_of_an_allocation(mixed):
         return (stack.apply({"params": params}, *args, train=True, rngs=rngs)[0] ** 2).mean()
 
     gradient = jax.jit(jax.grad(loss))(params)["router"]["logits"]
-    assert (np.abs(gradient).sum((1, 2, 3)) > 0).all()
+    assert (np.abs(gradient).reshape(T, -1).sum(1) > 0).all()
 
 
 @pytest.mark.parametrize("tasks", [[2], [1, 1, 0, 1, 1]])
@@ -230,6 +306,11 @@ WRONG = {
         "PASS needs blocks that keep the shape of their input, and the block at depth 0 makes "
         "(4,) of (6,). Use another block, or build the router with pass_action for the other "
         "depths only.",
+    ),
+    "mixture": (
+        RoutedStack(DenseBlock(4), Mixture(T, D, K, of="weights")),
+        (batch(),),
+        "of = 'weights' is not one of: outputs, parameters.",
     ),
     "shared_bank": (
         RoutedStack(DenseBlock(4), ROUTERS["tabular"], shared_bank=True),

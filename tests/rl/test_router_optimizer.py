@@ -183,10 +183,6 @@ def test_options_that_a_router_cannot_have_are_refused():
         "pass_action has 1 values; give one for each of the 2 depths."
     )
     assert message_of(lambda: router_of("wpll")).startswith("there is no rule 'wpll'")
-    assert message_of(lambda: router_of("hedge")) == (
-        "this rule needs the losses of all actions, which the training loop measures and a routed "
-        "stack does not: use another rule, such as 'reinforce_mean'."
-    )
 
 
 def test_pass_may_be_offered_at_some_depths_only():
@@ -207,4 +203,57 @@ def test_a_trajectory_needs_decisions_that_were_drawn():
     routes = Routes(decisions, jnp.ones((T, 1, D, K)), (), Exploration())
     assert message_of(lambda: trajectory(routes, jnp.zeros(T))) == (
         "final_reward has shape (3,); give one number for each of the 12 examples."
+    )
+
+
+def test_losses_of_all_actions_reach_the_policy_from_both_layouts():
+    # One step of rate 1 lowers each logit by the mean loss of its action (multiplicative weights),
+    # over the examples of the task.
+    router = router_of("hedge")
+    states, actions, final, _ = drawn()
+    losses = np.random.default_rng(5).random((D, K, T, N)).astype(np.float32)
+    agents = np.repeat(np.arange(T), N).reshape(T, N)
+    params = {"router": router.init(jax.random.key(0), states, method="initialise")["params"]}
+    optimizer = router_optimizer(router, "hedge", learning_rate=1.0)
+
+    def logits_after(shape, tasks, action_losses):
+        decisions = Decisions(actions.reshape(*shape, D), agents.reshape(shape))
+        seen = (jnp.asarray(states[0]).reshape(*shape, F),)
+        probabilities = jnp.full((*shape, D, K), 1 / K)
+        routes = Routes(decisions, probabilities, seen, Exploration(), tasks)
+        batch = trajectory(routes, final.reshape(-1), action_losses=action_losses)
+        zeros = jax.tree.map(jnp.zeros_like, params)
+        updates, _ = optimizer.update(zeros, optimizer.init(params), params, trajectory=batch)
+        return jax.tree.leaves(optax.apply_updates(params, updates))[0]
+
+    expected = -np.moveaxis(losses.mean(-1), 2, 0)
+    expected += jax.tree.leaves(params)[0]
+    by_task = logits_after((T, N), None, losses)
+    tasks = jnp.asarray(agents.reshape(1, -1), jnp.int32)
+    mixed = logits_after((1, T * N), tasks, losses.reshape(D, K, -1))
+    # Only differences of logits count.
+    for found in (by_task, mixed):
+        centred = [a - np.mean(a, -1, keepdims=True) for a in (found, expected)]
+        np.testing.assert_allclose(*centred, atol=1e-5)
+
+
+def test_losses_of_all_actions_have_to_be_there_and_to_fit():
+    router = router_of("hedge")
+    states, actions, final, _ = drawn()
+    agents = np.repeat(np.arange(T), N).reshape(T, N)
+    probabilities = jnp.full((T, N, D, K), 1 / K)
+    routes = Routes(Decisions(actions, agents), probabilities, (states[0],), Exploration())
+    params = {"router": router.init(jax.random.key(0), states, method="initialise")["params"]}
+    optimizer = router_optimizer(router, "hedge")
+    assert message_of(
+        lambda: optimizer.update(
+            params, optimizer.init(params), params, trajectory=trajectory(routes, final)
+        )
+    ) == (
+        "this rule learns from the losses of all actions: give trajectory() the losses of what "
+        "RoutedStack.alternatives gives, as action_losses."
+    )
+    assert message_of(lambda: trajectory(routes, final, action_losses=np.zeros((D, K, T * N)))) == (
+        "action_losses has shape (2, 3, 12); give (2, 3, 3, 4): one loss for each depth, action "
+        "and example, of what RoutedStack.alternatives gives."
     )

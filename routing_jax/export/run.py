@@ -3,41 +3,25 @@
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 from rich.console import Console
 
 import routing_jax
 from routing_jax.cli import Command
-from routing_jax.data import loading
 from routing_jax.data.loading import TaskSet
 from routing_jax.errors import RunError, UserError
 from routing_jax.export.compared import Comparison
-from routing_jax.export.network import CutNetwork, cut_network
-from routing_jax.export.written import Exported, export_network, how_to_load, write
-from routing_jax.models.network import MultiTaskNetwork
-from routing_jax.training import loop
-from routing_jax.training.checkpointing import Checkpoints
+from routing_jax.export.network import CutNetwork
+from routing_jax.export.trained import Trained, restore
+from routing_jax.export.written import Exported, how_to_load, write
 from routing_jax.training.compilation import cached_compilations
-from routing_jax.training.memory import room
 from routing_jax.training.quiet import quiet_libraries
-from routing_jax.training.run import make_run, say
-from routing_jax.training.state import judged
-from routing_jax.training.step import variables_of
-from routing_jax.types import Params
+from routing_jax.training.run import say
 
 _COMPARED = 250
 """Test inputs of a task that the exported network is compared with the full one on."""
-
-
-class _Trained(NamedTuple):
-    """A run's network as it is judged: as it was saved last, or at its best step."""
-
-    model: MultiTaskNetwork
-    variables: dict[str, Params]
-    tasks: TaskSet
-    step: int
 
 
 def run(command: Command) -> int:
@@ -55,31 +39,17 @@ def run(command: Command) -> int:
     """
     console = Console()
     with quiet_libraries(), cached_compilations():
-        trained = _restore(command, console)
+        trained = restore(command, partial(say, console))
         task = _number(command.task, trained.tasks)
         folder = command.workdir.export_dir / ("all" if task is None else f"task_{task}")
-        classes = _classes(trained.tasks)
-        network = cut_network(trained.model, trained.variables, task, classes=classes)
+        network = trained.cut(task)
         with console.status(f"exporting to {folder}"):
-            exported = _export(network, trained)
+            exported = trained.export(network)
             meaning = _meaning(command, trained, network, _difference(exported, trained, task))
             sizes = _write(folder, exported, meaning)
         for line in _told(folder, meaning, sizes):
             say(console, line)
     return 0
-
-
-def _restore(command: Command, console: Console) -> _Trained:
-    tasks = loading.load(command.config.data, say=partial(say, console), room=room())
-    planned = make_run(command.config, tasks)
-    checkpoints = Checkpoints(command.workdir.checkpoint_dir, dataset=tasks.name)
-    restored = checkpoints.restore(loop.abstract_state(planned))
-    state, step = restored.state, restored.step
-    for line in restored.damaged:
-        say(console, line)
-    if state.best is not None:
-        step = int(state.best.step)
-    return _Trained(planned.program.model(planned.hyper), variables_of(judged(state)), tasks, step)
 
 
 def _number(task: str, tasks: TaskSet) -> int | None:
@@ -99,18 +69,7 @@ def _listed(tasks: TaskSet) -> str:
     return ", ".join(names[:20]) + (" ..." if len(names) > 20 else "")
 
 
-def _classes(tasks: TaskSet) -> tuple[int, ...]:
-    """The number of outputs of each task."""
-    classes = tasks.test.classes
-    return (tasks.num_classes,) * tasks.num_tasks if classes is None else tuple(classes.tolist())
-
-
-def _export(network: CutNetwork, trained: _Trained) -> Exported:
-    images = trained.tasks.test.images
-    return export_network(network, jax.ShapeDtypeStruct(images.shape[1:], images.dtype))
-
-
-def _difference(exported: Exported, trained: _Trained, task: int | None) -> float:
+def _difference(exported: Exported, trained: Trained, task: int | None) -> float:
     """The largest difference of outputs from those of the full network."""
     compare = Comparison(trained.model, trained.variables, trained.tasks)
     tasks = range(trained.tasks.num_tasks) if task is None else [task]
@@ -118,11 +77,11 @@ def _difference(exported: Exported, trained: _Trained, task: int | None) -> floa
 
 
 def _meaning(
-    command: Command, trained: _Trained, network: CutNetwork, difference: float
+    command: Command, trained: Trained, network: CutNetwork, difference: float
 ) -> dict[str, Any]:
     """What the JSON says; axis n is the number of inputs."""
     tasks, config = trained.tasks, command.config
-    images, classes = tasks.test.images, _classes(tasks)
+    images, classes = tasks.test.images, trained.classes
     one = network.task is not None
     numbers = [network.task] if one else range(tasks.num_tasks)
     about = [

@@ -30,7 +30,10 @@ from routing_jax.experiment import choose
 from routing_jax.presets import ROUTING_NETWORK
 
 _UNTUNED = {"optimizer.learning_rate": 0.02, "optimizer.l2": 0.0}
-_TUNED = {"none": {"optimizer.learning_rate": 0.2, "optimizer.l2": 5e-4}}
+_TUNED = dict.fromkeys(
+    ("none", "random_routes", "cross_stitch"),
+    {"optimizer.learning_rate": 0.2, "optimizer.l2": 5e-4},
+)
 """By method, chosen on held-out images: results/cifar_mtl_tuning.json."""
 _ROUTES = {
     "fc": {},

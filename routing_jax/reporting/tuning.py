@@ -4,7 +4,8 @@ python -m routing_jax.reporting.tuning results/cifar_mtl_tuning.json \\
     routed=runs/tune_routed/sweep.json cross_stitch=runs/tune_cross_stitch/sweep.json
 
 Every part is NAME=FILE, a method and a sweep.json or results.json of its trials; a method may have
-several. The file lists all trials; `reporting.tables` makes a table of it.
+several. The file lists all trials, those that it had before included; `reporting.tables` makes a
+table of it.
 """
 
 import argparse
@@ -36,16 +37,23 @@ class Tuning:
     trials: str
 
 
-def join(parts: Mapping[str, Sequence[Mapping[str, Any]]]) -> dict[str, Any]:
+def join(
+    parts: Mapping[str, Sequence[Mapping[str, Any]]], before: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
     """The trials of all methods, each with the fields that trials of some method differ in.
 
     Args:
         parts: contents of results.json files, by method.
+        before: what was joined earlier; a trial that is made again takes the place of its earlier
+            self.
 
     Raises:
         UserError: a trial was measured on test data, or two differ in what they were measured on.
     """
     every = [part for trials in parts.values() for part in trials]
+    earlier = [] if before is None else before["trials"]
+    if before is not None and before["dataset"] != every[0]["dataset"]:
+        raise UserError(f"{every[0]['command']}: other data than the trials before it.")
     for part in every:
         if part["dataset"]["evaluated_on"] != "validation":
             raise UserError(
@@ -54,14 +62,15 @@ def join(parts: Mapping[str, Sequence[Mapping[str, Any]]]) -> dict[str, Any]:
             )
         if part["dataset"] != every[0]["dataset"]:
             raise UserError(f"{part['command']}: other data than those of {every[0]['command']}.")
-    fields = sorted(set().union(*(_differing(trials) for trials in parts.values())))
+    told = [trial["settings"].keys() for trial in earlier]
+    fields = sorted(set().union(*told, *(_differing(trials) for trials in parts.values())))
+    new = [_trial(method, part, fields) for method, trials in parts.items() for part in trials]
+    made_again = [_identity(trial) for trial in new]
     return {
         "experiment": every[0]["experiment"],
         "dataset": every[0]["dataset"],
         "metric": next(iter(every[0]["test"])),
-        "trials": [
-            _trial(method, part, fields) for method, trials in parts.items() for part in trials
-        ],
+        "trials": [*(t for t in earlier if _identity(t) not in made_again), *new],
     }
 
 
@@ -77,7 +86,8 @@ def tuning_text(tuning: Tuning, directory: Path) -> str:
     found = read_results(path)
     best = max if higher_is_better(found["metric"]) else min
     methods = list(dict.fromkeys(trial["method"] for trial in found["trials"]))
-    value = {(_settings(t), t["method"]): t["value"] for t in found["trials"]}
+    fields = sorted(set().union(*(trial["settings"] for trial in found["trials"])))
+    value = {(_settings(t, fields), t["method"]): t["value"] for t in found["trials"]}
     of_method = {m: best(v for (_, name), v in value.items() if name == m) for m in methods}
 
     def cell(setting: tuple[str, ...], method: str) -> str:
@@ -87,7 +97,7 @@ def tuning_text(tuning: Tuning, directory: Path) -> str:
         return f"**{text}**" if value[setting, method] == of_method[method] else text
 
     settings = dict.fromkeys(setting for setting, _ in value)  # in the order they were named in
-    lines = [[*found["trials"][0]["settings"], *methods]]
+    lines = [[*fields, *methods]]
     lines += [["---"] * len(lines[0])]
     lines += [[*setting, *(cell(setting, method) for method in methods)] for setting in settings]
     body = "\n".join(f"| {' | '.join(line)} |" for line in lines)
@@ -119,8 +129,15 @@ def _trial(method: str, part: Mapping[str, Any], fields: Sequence[str]) -> dict[
     }
 
 
-def _settings(trial: Mapping[str, Any]) -> tuple[str, ...]:
-    return tuple(f"{v:g}" if isinstance(v, float) else str(v) for v in trial["settings"].values())
+def _identity(trial: Mapping[str, Any]) -> tuple[str, Any, Any]:
+    """What tells a trial from others."""
+    return trial["method"], trial["settings"], trial["seeds"]
+
+
+def _settings(trial: Mapping[str, Any], fields: Sequence[str]) -> tuple[str, ...]:
+    """The settings as text; empty where a field was not told, since no trial differed in it yet."""
+    values = (trial["settings"].get(name, "") for name in fields)
+    return tuple(f"{v:g}" if isinstance(v, float) else str(v) for v in values)
 
 
 def _shown(metric: str, value: float) -> str:
@@ -140,7 +157,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             if not path:
                 raise UserError(f"{part}: write NAME=FILE, a method and trials of it.")
             found.setdefault(method, []).extend(read_parts(Path(path), ()))
-        joined = join(found)
+        before = read_results(options.output) if options.output.exists() else None
+        joined = join(found, before)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

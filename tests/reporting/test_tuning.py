@@ -69,6 +69,30 @@ def test_trials_are_listed_and_become_a_table(parts, tmp_path, capsys):
     assert tables.table_text(study, tmp_path) == "\nWhat was tried.\n\nnot run\n\n"
 
 
+def test_trials_join_those_that_a_file_has(parts, tmp_path, capsys):
+    output = tmp_path / "trials.json"
+    assert tuning.main([str(output), *parts]) == 0
+    # Ours at rate 0.2 once more, and with another decay, in which no earlier trial differs.
+    cells = [trial(0.7, 0.2), trial(0.8, 0.2, l2=0.1)]
+    text = json.dumps({"cells": [{"results": cell, "settings": {}} for cell in cells]})
+    (tmp_path / "sweep.json").write_text(text)
+    assert tuning.main([str(output), f"ours={tmp_path}/sweep.json"]) == 0
+    found = tuning.tuning_text(tuning.Tuning("A.", "trials.json"), tmp_path).splitlines()[3:-1]
+    assert found == [
+        "| optimizer.l2 | optimizer.learning_rate | ours | theirs |",
+        "| --- | --- | --- | --- |",
+        "|  | 0.1 | 50.0 |  |",
+        "|  | 0.2 | 61.0 | **40.0** |",
+        "| 0 | 0.2 | 70.0 |  |",
+        "| 0.1 | 0.2 | **80.0** |  |",
+    ]
+    (tmp_path / "sweep.json").write_text(text.replace("cifar100", "mnist"))
+    assert tuning.main([str(output), f"ours={tmp_path}/sweep.json"]) == 2
+    assert capsys.readouterr().err == (
+        "error: python launch.py --rate=0.2: other data than the trials before it.\n"
+    )
+
+
 @pytest.mark.parametrize(
     ("other", "message"),
     [

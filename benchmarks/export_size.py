@@ -39,7 +39,7 @@ def measure(workdir: Path, *, rounds: int) -> None:
     own = [_cut(trained, task) for task in range(count)]
     pruned = _cut(trained, None)
     parameters = {
-        _FULL: [sum(leaf.size for leaf in jax.tree.leaves(trained.variables["params"]))],
+        _FULL: [trained.num_parameters],
         _OWN: [network.num_parameters for network, _ in own],
         _ALL: [pruned[0].num_parameters],
     }
@@ -49,7 +49,7 @@ def measure(workdir: Path, *, rounds: int) -> None:
         sides = _sides(trained, own[task][1], pruned[1], int(task))
         for name, found in interleaved(sides, rounds=rounds).items():
             times[name] += found
-    settings = _settings(workdir)
+    settings = _settings(workdir) | {"step": trained.step}
     for name, numbers in parameters.items():
         ratios = [mine / full for mine, full in zip(times[name], times[_FULL], strict=True)]
         figures = {
@@ -115,7 +115,6 @@ def _settings(workdir: Path) -> dict[str, Any]:
         "dataset": results["dataset"]["name"],
         "model": config["model"]["name"],
         "rho": config["reward"]["rho"],
-        "steps": results["curve"][0][-1]["step"],
         "accuracy": results["test"]["accuracy"]["mean"],
         "train_command": results["command"],
     }

@@ -14,7 +14,8 @@ Purpose and paper (Rosenbaum, Klinger, Riemer, "Routing Networks", ICLR 2018), b
 Command: python launch.py --config=experiments/cifar_ablations.py:over=rules
     Fewer seeds: --sweep=seed=0:1.
 
-Expected: float32 62.05 %, bfloat16 62.60 % (results/cifar_dtype_*.json, three seeds); what else is
+Expected: float32 62.05 %, bfloat16 62.60 % (results/cifar_dtype_float32.json and
+    _bfloat16.json, three seeds); what else is
     measured stands in BUILD_NOTES.md.
 
 Minutes: 3 for each cell of 5 epochs on two CPU cores (one epoch takes 0.5).

@@ -37,8 +37,12 @@ _TUNED = dict.fromkeys(
 """By method, chosen on held-out images: results/cifar_mtl_tuning.json."""
 _ROUTES = {
     "fc": {},
-    "conv": _UNTUNED
-    | {"model.encoder": "stem", "model.block": "conv", "model.depth": 4, "model.width": 32},
+    "conv": {
+        "model.encoder": "stem",
+        "model.block": "conv",
+        "model.depth": 4,
+        "model.width": 32,
+    },
 }
 _METHODS = BASELINES | {
     "clustered_routes": {"router.policy": "fixed", "router.routes": clustered_routes()},
@@ -65,4 +69,6 @@ def get_config(arg: str = "") -> ml_collections.ConfigDict:
     config.data.tasks = "superclass"
     config.update_from_flattened_dict(ROUTING_NETWORK | _TUNED["none"])
     choose(config, arg, _CHOICES)
+    if config.model.block == "conv":  # rates were tuned for routed fully connected layers
+        config.update_from_flattened_dict(_UNTUNED)
     return config

@@ -127,8 +127,7 @@ def _of_kernel(
 ) -> jax.Array:
     """The gradient of a kernel of these sides, given that of the output.
 
-    Some examples at a time, so that their patches, many times as large as the maps, stay in cache;
-    never all of them, since the compiler takes a loop of one turn apart, to its own disadvantage.
+    Some examples at a time, so that their patches, many times as large as the maps, stay in cache.
     A kernel of many places is a product for each of its rows, whose patches are rows of one array.
     Where there are few channels, two neighbouring places are taken together: both see one column
     more than one of them and have twice the features, so that patches are half as many and hardly
@@ -155,18 +154,25 @@ def _of_kernel(
             of_rows.append(jnp.dot(narrow.T, wide, preferred_element_type=jnp.float32))
         return totals + jnp.stack(of_rows), None
 
-    numbers = height * width // pair * shape[0]
-    together = max(
-        n
-        for n in range(1, max(batch // 2, 1) + 1)
-        if not batch % n and n * numbers <= max(numbers, _NUMBERS_AT_ONCE)
-    )
+    together = _examples_at_once(batch, height * width // pair * shape[0])
     parts = [a.reshape(-1, together, *a.shape[1:]) for a in (x, gradient)]
     start = jnp.zeros((products, *sorted(shape)), jnp.float32)
     totals = jax.lax.scan(add, start, tuple(parts))[0]
     totals = totals if shape[0] <= shape[1] else totals.swapaxes(1, 2)
     totals = totals.reshape(rows, seen, x.shape[-1], pair, features)
     return sum(totals[:, i : i + columns, :, i] for i in range(pair)).astype(gradient.dtype)
+
+
+def _examples_at_once(batch: int, numbers: int) -> int:
+    """How many examples of so many numbers in patches stand together; a divisor of the batch.
+
+    At most half of the batch: the compiler takes a loop of one turn apart, to its own disadvantage.
+    """
+    return max(
+        n
+        for n in range(1, max(batch // 2, 1) + 1)
+        if not batch % n and n * numbers <= max(numbers, _NUMBERS_AT_ONCE)
+    )
 
 
 def _patches(x: jax.Array, sides: tuple[int, int], around: tuple[int, int]) -> jax.Array:

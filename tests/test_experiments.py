@@ -13,7 +13,8 @@ ARGUMENTS = {
     "mnist_mtl": ("digits", "digits,baseline=cross_stitch"),
     "min_mtl": ("baseline=wide_trunk", "augment,baseline=joint_classifier"),
     "cifar_ablations": tuple(
-        f"over={name}" for name in ("agents", "rules", "pass", "blocks", "dtype")
+        f"over={name}"
+        for name in ("agents", "rules", "pass", "blocks", "tasks", "dtype", "dtype_untuned")
     ),
     "cifar_mtl": (
         "route=conv",
@@ -108,6 +109,9 @@ def test_choices_add_up():
     assert (config.model.block, config.model.encoder, config.model.depth) == ("conv", "stem", 4)
     assert (config.router.policy, config.router.routes) == ("fixed", "random")
     assert config.training.epochs == 20
+    # Tuned for fully connected layers only; routed convolutions and their baselines have one rate.
+    assert config.optimizer.learning_rate == load("cifar_mtl", "route=conv").optimizer.learning_rate
+    assert config.optimizer.learning_rate < load("cifar_mtl", "").optimizer.learning_rate
 
 
 def test_a_choice_that_does_not_exist_is_answered_with_those_that_do():

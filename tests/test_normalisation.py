@@ -77,4 +77,10 @@ def test_it_computes_in_its_number_format_and_keeps_float32_averages():
         variables, x.astype(jnp.bfloat16), train=True, mutable=["batch_stats"]
     )
     assert y.dtype == jnp.bfloat16
+    wrapped = {name: {"norm": leaves} for name, leaves in variables.items()}
+    with jax.numpy_dtype_promotion("standard"):  # within Flax's own
+        expected, _ = InFront(jnp.bfloat16).apply(
+            wrapped, x.astype(jnp.bfloat16), train=True, mutable=["batch_stats"]
+        )
+    np.testing.assert_allclose(*(np.asarray(a, np.float32) for a in (y, expected)), atol=0.03)
     assert {leaf.dtype for leaf in jax.tree.leaves(moved)} == {jnp.dtype("float32")}

@@ -101,9 +101,7 @@ def _meaning(
         "blocks": network.cut.kept,
         "router": network.cut.note,
         "parameters": network.num_parameters,
-        "parameters_of_full_network": sum(
-            leaf.size for leaf in jax.tree.leaves(trained.variables["params"])
-        ),
+        "parameters_of_full_network": trained.num_parameters,
         "largest_difference": {"value": difference, "test_inputs_of_each_task": _COMPARED},
         "step": trained.step,
         "versions": {"routing_jax": routing_jax.__version__, "jax": jax.__version__},

@@ -34,6 +34,11 @@ class Trained(NamedTuple):
         classes, count = self.tasks.test.classes, self.tasks.num_tasks
         return (self.tasks.num_classes,) * count if classes is None else tuple(classes.tolist())
 
+    @property
+    def num_parameters(self) -> int:
+        """Trained numbers of the full network, its router included."""
+        return sum(leaf.size for leaf in jax.tree.leaves(self.variables["params"]))
+
     def cut(self, task: int | None) -> CutNetwork:
         """The network of one task, or of all without the blocks that none uses."""
         return cut_network(self.model, self.variables, task, classes=self.classes)

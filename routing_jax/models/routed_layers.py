@@ -53,7 +53,7 @@ class RoutedLayers(NamedTuple):
         """What the last layer gives of x [T, n, ...] along int32 actions [T, n or 1, D]."""
         if actions.shape[1] == 1:  # one route per task
             actions = actions[:, 0]
-        return dispatch.route(self.stages, x, actions, strategy=self.strategy)
+        return self._pass(self.stages, x, actions)
 
     def alternatives(self, x: jax.Array, actions: jax.Array) -> Iterator[jax.Array]:
         """What the last layer gives if the decision at one depth were another, depth by depth.
@@ -69,9 +69,9 @@ class RoutedLayers(NamedTuple):
             rows = self._every_action(stage, x)
             if self.stages[depth + 1 :]:
                 later = jnp.tile(actions[..., depth + 1 :], (1, self.router.num_actions, 1))
-                rows = dispatch.route(self.stages[depth + 1 :], rows, later)
+                rows = self._pass(self.stages[depth + 1 :], rows, later)
             yield rows
-            x = dispatch.route([stage], x, actions[..., depth : depth + 1])
+            x = self._pass([stage], x, actions[..., depth : depth + 1])
 
     def states(self, x: jax.Array) -> Iterator[jax.Array]:
         """What stands before each depth and behind the last, along the first block of each bank."""
@@ -80,6 +80,10 @@ class RoutedLayers(NamedTuple):
         for stage in self.stages:
             x = dispatch.route([stage._replace(may_pass=False)], x, first)
             yield x
+
+    def _pass(self, stages: Sequence[Stage], x: jax.Array, actions: jax.Array) -> jax.Array:
+        """`dispatch.route` by the strategy of these layers."""
+        return dispatch.route(stages, x, actions, strategy=self.strategy)
 
     def _route_ahead(
         self,
@@ -111,7 +115,7 @@ class RoutedLayers(NamedTuple):
                 x = x * scale.astype(x.dtype)
             by_task = self.router.per_task and tasks is None
             chosen = choice.actions[:, 0] if by_task else choice.actions
-            x = dispatch.route([stage], x, chosen[..., None], strategy=self.strategy)
+            x = self._pass([stage], x, chosen[..., None])
             actions.append(jnp.broadcast_to(choice.actions, agents.shape))
             probabilities.append(choice.probabilities)
         decisions = Decisions(jnp.stack(actions, axis=-1), agents)

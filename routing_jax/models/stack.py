@@ -142,6 +142,7 @@ class RoutedStack(nn.Module):
         else:
             switches = self.router.sample(self.make_rng("router"), exploration.temperature)
         weights, banks = mean_weights(switches), self._bank_of_depth()
+        self._require_one_shape(x if tasks is not None else x[0])
         if tasks is not None:  # rows of one example each
             rows = mix_through(banks, x[:, None], weights[tasks], mix=mixtures.mix_outputs)[:, 0]
         else:
@@ -155,6 +156,7 @@ class RoutedStack(nn.Module):
         self, x: jax.Array, tasks: jax.Array | None, exploration: Exploration | None
     ) -> tuple[jax.Array, Routes]:
         weights, banks = self.router.weights(), self._bank_of_depth()
+        self._require_one_shape(x if tasks is not None else x[0])
         routes = Routes(None, jax.lax.stop_gradient(weights)[:, None], (), exploration)
         if self.router.of == "parameters":
             rows, row_tasks = (x, None) if tasks is None else (x[None], tasks[None])
@@ -190,15 +192,18 @@ class RoutedStack(nn.Module):
         states = []
         for depth, (before, after) in enumerate(pairwise(layers.states(x))):
             states.append(before)
-            kept = before.shape == after.shape
-            if not kept and (self.shared_bank or layers.stages[depth].may_pass):
-                need, remedy = _NEED["shared_bank" if self.shared_bank else "pass"]
-                raise ValueError(
-                    f"{need} needs blocks that keep the shape of their input, and the block at "
-                    f"depth {depth} makes {after.shape[2:]} of {before.shape[2:]}. Use another "
-                    f"block, or {remedy}."
-                )
+            if self.shared_bank or layers.stages[depth].may_pass:
+                need = "shared_bank" if self.shared_bank else "pass"
+                _require_kept(need, before.shape[2:], after.shape[2:], depth)
         return tuple(states)
+
+    def _require_one_shape(self, rows: jax.Array) -> None:
+        """Refuses a block that changes rows [n, ...] where one bank of it serves all depths."""
+        if self.shared_bank:
+            bank = self.banks[0]
+            first = jax.tree.map(lambda leaf: leaf[0], bank(rows))
+            after = jax.eval_shape(bank.apply_block, first, rows)
+            _require_kept("shared_bank", rows.shape[1:], after.shape[1:], 0)
 
     def _bank_of_depth(self) -> list[BlockBank]:
         return [self.banks[0 if self.shared_bank else d] for d in range(self.router.depth)]
@@ -230,3 +235,13 @@ class RoutedStack(nn.Module):
                 f"tasks of shape {tasks.shape} and type {tasks.dtype} does not go with x of shape "
                 f"{x.shape}: give one integer for each of the {x.shape[0]} examples."
             )
+
+
+def _require_kept(need: str, before: tuple[int, ...], after: tuple[int, ...], depth: int) -> None:
+    """Raises ValueError where a block changes the shape of an example; `need` is of `_NEED`."""
+    if before != after:
+        what, remedy = _NEED[need]
+        raise ValueError(
+            f"{what} needs blocks that keep the shape of their input, and the block at depth "
+            f"{depth} makes {after} of {before}. Use another block, or {remedy}."
+        )

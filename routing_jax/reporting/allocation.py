@@ -1,5 +1,6 @@
 """Which blocks are on for which task, out of what a run wrote."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -14,9 +15,18 @@ def blocks_on(results: dict[str, Any], routing: Routing) -> np.ndarray:
         results: the contents of results.json, of a network whose blocks are switched.
         routing: the contents of routing.npz, which tells how many blocks there are.
     """
-    seeds, _, *shape = routing.probabilities.shape
-    on = np.zeros((seeds, *shape), bool)
-    for seed, tasks in enumerate(results["allocation"]):
+    return patterns(results["allocation"], routing.probabilities.shape[-1])
+
+
+def patterns(allocation: Sequence[Any], num_blocks: int) -> np.ndarray:
+    """Which blocks are on: bool [S, T, D, K].
+
+    Args:
+        allocation: [seed][task][depth], the numbers of the blocks that are on.
+        num_blocks: K.
+    """
+    on = np.zeros((len(allocation), len(allocation[0]), len(allocation[0][0]), num_blocks), bool)
+    for seed, tasks in enumerate(allocation):
         for task, depths in enumerate(tasks):
             for depth, blocks in enumerate(depths):
                 on[seed, task, depth, blocks] = True

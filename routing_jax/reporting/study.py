@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from routing_jax.errors import UserError
+from routing_jax.reporting.allocation import patterns
 from routing_jax.reporting.results import learned_test, read_results
 from routing_jax.reporting.similarity import inside_and_across, task_similarity
 from routing_jax.reporting.sweep_summary import standard_error
@@ -133,17 +134,17 @@ def at_epoch(results: Mapping[str, Any], metric: str, epoch: int) -> Estimate | 
 def steps_to_share(results: Mapping[str, Any], metric: str, share: float = 0.9) -> Estimate | None:
     """Steps until a metric has reached `share` of what it ends with, between evaluations by a line.
 
-    The first crossing counts; before the first evaluation the line starts at nothing learned and
-    nothing right. None where the metric ends at zero.
+    The first crossing counts. None where the metric ends at zero, and where the first evaluation
+    already lies behind the crossing.
     """
     values = []
     for curve in results["curve"]:
-        steps = [0.0, *(entry["step"] for entry in curve)]
-        metrics = [0.0, *(entry[f"test_{metric}"] for entry in curve)]
-        if metrics[-1] <= 0:
-            return None
+        steps = [entry["step"] for entry in curve]
+        metrics = [entry[f"test_{metric}"] for entry in curve]
         goal = share * metrics[-1]
         i = next(i for i, value in enumerate(metrics) if value >= goal)
+        if i == 0:
+            return None
         values.append(float(np.interp(goal, metrics[i - 1 : i + 1], steps[i - 1 : i + 1])))
     return estimate(values)
 
@@ -165,6 +166,11 @@ def tested(results: Mapping[str, Any], metric: str, task: str = "") -> list[floa
         raise UserError(
             f"a table in results/tables.toml is of the task {task!r}, and {results['experiment']} "
             f"has: {', '.join(results['tasks'])}."
+        )
+    if "per_seed_and_task" not in results["test"][metric]:
+        raise UserError(
+            f"the results of {results['experiment']} do not tell {task!r} of each seed, as those "
+            "of earlier versions do not: join its seeds again with reporting.merge."
         )
     place = results["tasks"].index(task)
     return [tasks[place] for tasks in results["test"][metric]["per_seed_and_task"]]
@@ -188,7 +194,7 @@ def paired(
     return estimate([ours[seed] - theirs[seed] for seed in common]), len(common)
 
 
-def blocks_on(results: Mapping[str, Any]) -> Estimate | None:
+def number_on(results: Mapping[str, Any]) -> Estimate | None:
     """The number of blocks that are on, a mean over tasks; None where blocks are not switched."""
     if results.get("allocation") is None:
         return None
@@ -199,7 +205,7 @@ def blocks_on(results: Mapping[str, Any]) -> Estimate | None:
     return estimate([float(np.mean(tasks)) for tasks in counts])
 
 
-def multiply_adds(results: Mapping[str, Any]) -> Estimate | None:
+def mean_multiply_adds(results: Mapping[str, Any]) -> Estimate | None:
     """Of the routed layers for one example, a mean over tasks; None where it is not known."""
     costs = results.get("multiply_adds")
     return None if costs is None else estimate([float(np.mean(t)) for t in costs["per_task"]])
@@ -228,21 +234,17 @@ def cosines(
             f"{results['experiment']}; name one for each task, in results/tables.toml."
         )
     found = [
-        inside_and_across(task_similarity(_patterns(tasks)), families)
-        for tasks in results["allocation"]
+        inside_and_across(task_similarity(pattern), families) for pattern in _patterns(results)
     ]
     inside, across = zip(*found, strict=True)
     return estimate(inside), estimate(across)
 
 
-def _patterns(tasks: Sequence[Sequence[Sequence[int]]]) -> np.ndarray:
-    """Which blocks are on for each task, bool [T, D, K], K being one more than the last in use."""
-    used = [block for depths in tasks for blocks in depths for block in blocks]
-    patterns = np.zeros((len(tasks), len(tasks[0]), max(used, default=0) + 1), bool)
-    for task, depths in enumerate(tasks):
-        for depth, blocks in enumerate(depths):
-            patterns[task, depth, blocks] = True
-    return patterns
+def _patterns(results: Mapping[str, Any]) -> np.ndarray:
+    """Which blocks are on, bool [S, T, D, K], as far as the last block that is on for any task."""
+    allocation = results["allocation"]
+    used = [k for tasks in allocation for depths in tasks for on in depths for k in on]
+    return patterns(allocation, max(used, default=0) + 1)
 
 
 def estimate(values: Sequence[float]) -> Estimate:

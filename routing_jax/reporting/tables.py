@@ -22,10 +22,10 @@ from routing_jax.reporting.study import (
     Row,
     Study,
     at_epoch,
-    blocks_on,
     cosines,
     estimate,
-    multiply_adds,
+    mean_multiply_adds,
+    number_on,
     paired,
     read_row,
     read_studies,
@@ -106,11 +106,12 @@ def _cells(
         own = row.name == study.reference
         cells += ["" if own or reference is None else _difference(study, reference, results)]
     if study.allocation:
-        cells += [_plain(blocks_on(results), 1), _plain(multiply_adds(results), 3, of=1e6)]
+        cells += [_plain(number_on(results), 1), _plain(mean_multiply_adds(results), 3, of=1e6)]
     if study.families:
         alike = cosines(results, study.families)
         cells += ["", ""] if alike is None else [_plain(value, 2) for value in alike]
-    steps = steps_to_share(results, metric) if higher_is_better(metric) else None
+    of_all = higher_is_better(metric) and not study.task  # curves are means over tasks
+    steps = steps_to_share(results, metric) if of_all else None
     cells += ["" if steps is None else f"{steps.mean:,.0f}", f"{results['parameters']:,}"]
     link = f"[{row.results}]({directory.as_posix()}/{row.results})"
     return [*cells, f"{results['seconds']['total'] / 60:.1f}", paper, link]

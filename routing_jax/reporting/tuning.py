@@ -44,16 +44,15 @@ def join(
 
     Args:
         parts: contents of results.json files, by method.
-        before: what was joined earlier; a trial that is made again takes the place of its earlier
-            self.
+        before: what was joined earlier. A trial that is made again takes the place of its earlier
+            self: that of the same method and seeds whose settings, as far as both tell them, are
+            the same.
 
     Raises:
         UserError: a trial was measured on test data, or two differ in what they were measured on.
     """
     every = [part for trials in parts.values() for part in trials]
-    earlier = [] if before is None else before["trials"]
-    if before is not None and before["dataset"] != every[0]["dataset"]:
-        raise UserError(f"{every[0]['command']}: other data than the trials before it.")
+    earlier = _trials_before(before, every[0])
     for part in every:
         if part["dataset"]["evaluated_on"] != "validation":
             raise UserError(
@@ -65,12 +64,12 @@ def join(
     told = [trial["settings"].keys() for trial in earlier]
     fields = sorted(set().union(*told, *(_differing(trials) for trials in parts.values())))
     new = [_trial(method, part, fields) for method, trials in parts.items() for part in trials]
-    made_again = [_identity(trial) for trial in new]
+    kept = [trial for trial in earlier if not any(_same(trial, again) for again in new)]
     return {
         "experiment": every[0]["experiment"],
         "dataset": every[0]["dataset"],
         "metric": next(iter(every[0]["test"])),
-        "trials": [*(t for t in earlier if _identity(t) not in made_again), *new],
+        "trials": [*kept, *new],
     }
 
 
@@ -129,9 +128,28 @@ def _trial(method: str, part: Mapping[str, Any], fields: Sequence[str]) -> dict[
     }
 
 
-def _identity(trial: Mapping[str, Any]) -> tuple[str, Any, Any]:
-    """What tells a trial from others."""
-    return trial["method"], trial["settings"], trial["seeds"]
+def _trials_before(
+    before: Mapping[str, Any] | None, now: Mapping[str, Any]
+) -> Sequence[Mapping[str, Any]]:
+    """The trials of a file, if they can stand beside a new one."""
+    if before is None:
+        return []
+    if "trials" not in before:
+        raise UserError("the file to write holds the results of a run; name one of trials, or none")
+    for name in ("experiment", "dataset"):
+        if before[name] != now[name]:
+            raise UserError(
+                f"{now['command']}: {name} is {now[name]}, and the trials in the file are of "
+                f"{before[name]}; write a file of its own."
+            )
+    return before["trials"]
+
+
+def _same(trial: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    """Whether two are one trial, as far as both tell their settings."""
+    both = trial["settings"].keys() & other["settings"].keys()
+    alike = all(trial["settings"][name] == other["settings"][name] for name in both)
+    return alike and all(trial[name] == other[name] for name in ("method", "seeds"))
 
 
 def _settings(trial: Mapping[str, Any], fields: Sequence[str]) -> tuple[str, ...]:

@@ -72,8 +72,8 @@ def compile_traced(
 def options_for(jaxpr: Jaxpr) -> dict[str, str]:
     """Compiler options for a program.
 
-    Eigen if most arithmetic is in large batched products and convolutions; these count where the
-    one device of a program has several cores.
+    Eigen if most arithmetic is in large batched products and convolutions; these count where there
+    are more cores than devices.
     """
     if jax.default_backend() != "cpu":
         return {}

@@ -262,6 +262,21 @@ def test_one_bank_may_serve_every_depth():
     np.testing.assert_allclose(out.reshape(-1, F), expected, atol=1e-5)
 
 
+def test_mixtures_and_alternatives_of_one_bank_are_those_of_equal_banks():
+    x = batch()
+    for name in ("mixture of parameters", "full information"):
+        one = RoutedStack(DenseBlock(F), ROUTERS[name], shared_bank=True, block_noise=1.0)
+        params = start(one)
+        both = {**params, "banks_1": params["banks_0"]}
+        (found, routes), (expected, _) = run(one, params, x), run(stack_of(name), both, x)
+        np.testing.assert_allclose(found, expected, atol=1e-6)
+    found, expected = (
+        stack.apply({"params": variables}, routes, method="alternatives")
+        for stack, variables in ((one, params), (stack_of(name), both))
+    )
+    np.testing.assert_allclose(found, expected, atol=1e-6)
+
+
 def test_layers_may_have_blocks_of_their_own():
     stack = RoutedStack((DenseBlock(8), DenseBlock(2, activation=False)), ROUTERS["tabular"])
     out, _ = jax.eval_shape(lambda: stack.init_with_output(jax.random.key(0), batch())[0])
@@ -319,6 +334,9 @@ WRONG = {
         "makes (4,) of (6,). Use another block, or one bank for each depth.",
     ),
 }
+for name in ("allocation", "mixture of outputs", "mixture of parameters"):
+    stack = RoutedStack(DenseBlock(4), ROUTERS[name], shared_bank=True)
+    WRONG[f"shared_bank, {name}"] = (stack, (batch(),), WRONG["shared_bank"][2])
 
 
 @pytest.mark.parametrize("name", WRONG)

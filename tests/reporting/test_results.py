@@ -48,6 +48,7 @@ def test_metrics_over_two_seeds(make_run):
     assert metric["accuracy"]["stderr"] == pytest.approx(0.05)
     assert metric["accuracy"]["per_task"] == pytest.approx([0.95, 0.75])
     assert metric["accuracy"]["per_seed"] == pytest.approx([0.8, 0.9])
+    np.testing.assert_allclose(metric["accuracy"]["per_seed_and_task"], accuracy)
 
 
 def test_one_seed_has_no_standard_error(make_run):

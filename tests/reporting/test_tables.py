@@ -46,8 +46,8 @@ def test_steps_to_nine_tenths_of_the_end_lie_on_the_line_between_evaluations():
     # 0.55 of the way from 0.7 to 0.9: 355.
     found = steps_to_share(OURS, "accuracy")
     assert found.mean == pytest.approx(357.5)
-    # From nothing before the first evaluation: 0.9 of 0.5 is reached after 90 of 100 steps.
-    assert steps_to_share(made_up([0], [[0.5, 0.5]]), "accuracy").mean == pytest.approx(90)
+    # Reached before it was first looked at: when, nobody knows.
+    assert steps_to_share(made_up([0], [[0.5, 0.5]]), "accuracy") is None
 
 
 def test_a_difference_is_paired_by_seed():
@@ -97,6 +97,9 @@ def test_a_table_of_one_task_golden(tmp_path):
     assert theirs.startswith("| theirs | 2 | 40.00 ± 0.00 | +30.00 ± 10.00 (2) |")
     study = Study("probe", "A.", rows, metrics=("accuracy",), task="c")
     with pytest.raises(UserError, match="is of the task 'c', and probe has: a, b.$"):
+        tables.table_text(study, tmp_path)
+    (tmp_path / "ours").write_text(json.dumps(made_up([0], [[0.5]]) | {"tasks": ["c"]}))
+    with pytest.raises(UserError, match="^the results of probe do not tell 'c' of each seed, as"):
         tables.table_text(study, tmp_path)
 
 

@@ -82,14 +82,17 @@ def test_trials_join_those_that_a_file_has(parts, tmp_path, capsys):
         "| optimizer.l2 | optimizer.learning_rate | ours | theirs |",
         "| --- | --- | --- | --- |",
         "|  | 0.1 | 50.0 |  |",
-        "|  | 0.2 | 61.0 | **40.0** |",
+        "|  | 0.2 |  | **40.0** |",
         "| 0 | 0.2 | 70.0 |  |",
         "| 0.1 | 0.2 | **80.0** |  |",
     ]
     (tmp_path / "sweep.json").write_text(text.replace("cifar100", "mnist"))
     assert tuning.main([str(output), f"ours={tmp_path}/sweep.json"]) == 2
+    assert "dataset is {'name': 'mnist', " in capsys.readouterr().err
+    output.write_text(json.dumps(trial(0.5, 0.1)))
+    assert tuning.main([str(output), f"ours={tmp_path}/sweep.json"]) == 2
     assert capsys.readouterr().err == (
-        "error: python launch.py --rate=0.2: other data than the trials before it.\n"
+        "error: the file to write holds the results of a run; name one of trials, or none\n"
     )
 
 

@@ -19,7 +19,7 @@ Expected: 69.25 ± 0.11 % test accuracy after 20 epochs (results/cifar_mtl_route
     baselines stand in BUILD_NOTES.md as far as they were tuned and run. Fixed random routes get
     68.97 ± 0.27 %.
 
-Minutes: about 11 on two CPU cores (an epoch takes 0.5, results/cifar_mtl_one_epoch.json).
+Minutes: about 9 on two CPU cores (an epoch takes 0.4, results/cifar_mtl_one_epoch.json).
 """
 
 import ml_collections

@@ -81,11 +81,7 @@ def learn_from_trajectory(
 
     def update(updates, state, params=None, *, trajectory: Trajectory, **unused):
         del unused
-        if router.full_information and trajectory.action_losses is None:
-            raise ValueError(
-                "this rule learns from the losses of all actions: give trajectory() the losses of "
-                "what RoutedStack.alternatives gives, as action_losses."
-            )
+        _require_losses(router, trajectory)
         seen = _look(trajectory, state, return_rate=return_rate, discount=discount)
 
         def total(params: Params) -> jax.Array:
@@ -181,6 +177,15 @@ def _transitions(
         key=seen.trajectory.key,
         action_losses=_or_zeros(seen.trajectory.action_losses, recall.log_probs),
     )
+
+
+def _require_losses(router: Router, trajectory: Trajectory) -> None:
+    """Raises ValueError where a router lacks what it learns from."""
+    if router.full_information and trajectory.action_losses is None:
+        raise ValueError(
+            "this rule learns from the losses of all actions: give trajectory() the losses of what "
+            "RoutedStack.alternatives gives, as action_losses."
+        )
 
 
 def _or_zeros(values: jax.Array | None, like: jax.Array) -> jax.Array:

@@ -2,8 +2,8 @@
 
 XLA's CPU backend runs the gradient of a convolution in its kernel tens of times slower inside a
 loop than outside, and turns a `vmap` over kernels into a slow grouped convolution. There shifted
-slices times a matrix are the same sum without either trap. Other backends use their own convolution
-for everything.
+slices times a matrix, or the whole map times a larger one, are the same sum without either trap.
+Other backends use their own convolution for everything.
 """
 
 import math
@@ -16,9 +16,10 @@ import jax
 import jax.numpy as jnp
 from flax.linen.dtypes import promote_dtype
 
+from routing_jax import small_maps
 from routing_jax.mesh import sum_by_examples
 
-Method = Literal["auto", "slices", "native"]
+Method = Literal["auto", "slices", "product", "native"]
 Padding = Literal["same", "valid"]
 
 _AXES = ("NHWC", "HWIO", "NHWC")
@@ -41,30 +42,43 @@ def conv(
       kernel: [rows, columns, channels, features], both sides odd.
       stride: of rows and of columns.
       padding: "same" (zeros around the map keep its resolution) or "valid" (none).
-      method: "native" (the backend's convolution), "slices" (shifted slices where that is slow), or
-        "auto": slices on CPU, native elsewhere.
+      method: "native" (the backend's convolution), "slices" (shifted slices where that is slow),
+        "product" (one product, see `small_maps`), or "auto": on CPU "product" where that is faster
+        and else "slices", native elsewhere.
 
     Returns:
       [B, height, width, features], with "valid" smaller by the kernel's sides minus 1, and with a
       stride divided by it, rounded up.
     """
+    zeros, outputs = _ends(x.shape, kernel.shape, stride=stride, padding=padding)
     if method == "auto":
-        method = "slices" if jax.default_backend() == "cpu" else "native"
+        method = _best_method(x.shape, kernel.shape, outputs)
     if method == "native":
-        return jax.lax.conv_general_dilated(
-            x,
-            kernel,
-            (stride, stride),
-            padding.upper(),
-            dimension_numbers=_AXES,
-        )
-    if stride > 1:
-        for axis in (1, 2):
-            x, kernel = _fold(x, kernel, axis=axis, stride=stride, padding=padding)
-        padding = "valid"
-    rows, columns = kernel.shape[:2]
-    around = (rows // 2, columns // 2) if padding == "same" else (0, 0)
-    return _convolve(x, kernel, around)
+        return _native(x, kernel, stride=stride, padding=padding)
+    if method == "product":
+        return small_maps.conv(x, kernel, stride=stride, zeros=zeros, outputs=outputs)
+    return _convolve(x, kernel, zeros) if stride == 1 else _strided(x, kernel, stride, padding)
+
+
+def _best_method(
+    maps: tuple[int, ...], kernel: tuple[int, ...], outputs: tuple[int, int]
+) -> Method:
+    """What "auto" stands for."""
+    if jax.default_backend() != "cpu":
+        return "native"
+    return "product" if small_maps.is_faster(maps, kernel, outputs) else "slices"
+
+
+def _ends(
+    maps: tuple[int, ...], kernel: tuple[int, ...], *, stride: int, padding: Padding
+) -> tuple[tuple[int, int], tuple[int, int]]:
+    """Zeros in front of the rows and of the columns, and height and width of the result."""
+    both = zip(maps[1:3], kernel[:2], strict=True)
+    if padding == "same":
+        ends = [same_padding(length, side=side, stride=stride) for length, side in both]
+    else:
+        ends = [(0, (length - side) // stride + 1) for length, side in both]
+    return tuple(before for before, _ in ends), tuple(outputs for _, outputs in ends)
 
 
 _NUMBERS_AT_ONCE = 2**18
@@ -96,25 +110,75 @@ def _convolve_backward(around, residuals, gradient):
 _convolve.defvjp(_convolve_forward, _convolve_backward)
 
 
+@partial(jax.custom_vjp, nondiff_argnums=(2, 3))
+def _strided(x: jax.Array, kernel: jax.Array, stride: int, padding: Padding) -> jax.Array:
+    """The convolution with a stride: the backend's own, with the gradient of `_folded`."""
+    return _strided_forward(stride, padding)(x, kernel)
+
+
+def _strided_with_residuals(x, kernel, stride, padding):
+    return _strided(x, kernel, stride, padding), (x, kernel)
+
+
+def _strided_backward(stride, padding, residuals, gradient):
+    folded = partial(_folded, stride=stride, padding=padding)
+    return jax.vjp(folded, *residuals)[1](gradient)
+
+
+_strided.defvjp(_strided_with_residuals, _strided_backward)
+
+
+def _folded(x: jax.Array, kernel: jax.Array, *, stride: int, padding: Padding) -> jax.Array:
+    """The convolution with the stride made into channels."""
+    for axis in (1, 2):
+        x, kernel = _fold(x, kernel, axis=axis, stride=stride, padding=padding)
+    return _convolve(x, kernel, (0, 0))
+
+
+@cache
+def _strided_forward(stride: int, padding: Padding) -> Callable[[jax.Array, jax.Array], jax.Array]:
+    """As `_forward`."""
+    native = partial(_native, stride=stride, padding=padding)
+    return _unless_kernels_are_mapped(native, partial(_folded, stride=stride, padding=padding))
+
+
 @cache
 def _forward(around: tuple[int, int]) -> Callable[[jax.Array, jax.Array], jax.Array]:
     """The function of input and kernel: the backend's own, and slices where kernels are mapped."""
 
+    zeros = [(n, n) for n in around]
+    native = partial(_native, stride=1, padding=zeros)
+    return _unless_kernels_are_mapped(native, partial(_by_slices, around=around))
+
+
+def _unless_kernels_are_mapped(
+    one: Callable[[jax.Array, jax.Array], jax.Array],
+    many: Callable[[jax.Array, jax.Array], jax.Array],
+) -> Callable[[jax.Array, jax.Array], jax.Array]:
+    """The function `one` of input and kernel, but `many` under a `vmap` over kernels."""
+
     @jax.custom_batching.custom_vmap
     def forward(x: jax.Array, kernel: jax.Array) -> jax.Array:
-        return jax.lax.conv_general_dilated(
-            x, kernel, (1, 1), [(n, n) for n in around], dimension_numbers=_AXES
-        )
+        return one(x, kernel)
 
     @forward.def_vmap
     def forward_of_many(size, mapped, x, kernel):
         if mapped[1]:
-            by_slices = jax.vmap(partial(_by_slices, around=around), (0 if mapped[0] else None, 0))
-            return by_slices(x, kernel), True
+            return jax.vmap(many, (0 if mapped[0] else None, 0))(x, kernel), True
         out = forward(x.reshape(-1, *x.shape[2:]), kernel)
         return out.reshape(size, -1, *out.shape[1:]), True
 
     return forward
+
+
+def _native(
+    x: jax.Array, kernel: jax.Array, *, stride: int, padding: str | list[tuple[int, int]]
+) -> jax.Array:
+    """The convolution of the backend."""
+    padding = padding.upper() if isinstance(padding, str) else padding
+    return jax.lax.conv_general_dilated(
+        x, kernel, (stride, stride), padding, dimension_numbers=_AXES
+    )
 
 
 def _by_slices(x: jax.Array, kernel: jax.Array, around: tuple[int, int]) -> jax.Array:

@@ -14,11 +14,12 @@ def dot_general(
     """
     if jax.default_backend() != "cpu" or any(options.values()):
         return jax.lax.dot_general(x, kernel, dimension_numbers, **options)
-    return _product(x, kernel)
+    return product(x, kernel)
 
 
 @jax.custom_vjp
-def _product(x: jax.Array, kernel: jax.Array) -> jax.Array:
+def product(x: jax.Array, kernel: jax.Array) -> jax.Array:
+    """x [..., F] times kernel [F, O]; see `dot_general`."""
     return x @ kernel
 
 
@@ -45,4 +46,4 @@ def _written_out(x: jax.Array) -> jax.Array:
     return jax.lax.optimization_barrier(x)
 
 
-_product.defvjp(_forward, _backward)
+product.defvjp(_forward, _backward)

@@ -16,7 +16,7 @@ from routing_jax.models.encoders import ConvEncoder
 from routing_jax.training.products_on_cpu import EIGEN
 
 SHAPES = st.tuples(*(st.integers(1, 5) for _ in range(5)))  # B, height, width, channels, features
-METHODS = [functools.partial(conv, method=method) for method in ("slices", "native")]
+METHODS = [functools.partial(conv, method=method) for method in ("slices", "product", "native")]
 
 
 def normal(seed: int, *shape: int) -> np.ndarray:
@@ -34,8 +34,8 @@ def values_and_gradients(functions, *args):
     return run(*args)
 
 
-def assert_close(found, expected):
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=2e-5), found, expected)
+def assert_close(found, expected, *, atol=2e-5):
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=atol), found, expected)
 
 
 def test_golden():
@@ -44,18 +44,19 @@ def test_golden():
     image = jnp.array([[1.0, 2.0], [3.0, 4.0]])[None, :, :, None]
     kernel = jnp.array([[0, 0, 0], [0, 1, 10], [0, 100, 0]], jnp.float32)[:, :, None, None]
     expected = np.array([[321, 402], [43, 4]])[None, :, :, None]
-    for method in ("slices", "native", "auto"):
+    for method in ("slices", "product", "native", "auto"):
         np.testing.assert_array_equal(conv(image, kernel, method=method), expected)
 
 
 @hypothesis.settings(max_examples=6)
 @hypothesis.given(SHAPES)
-def test_slices_equal_the_native_convolution_in_value_and_gradients(shape):
+def test_all_ways_are_equal_in_value_and_gradients(shape):
     batch, height, width, channels, features = shape
     x, kernel = normal(0, batch, height, width, channels), normal(1, 3, 3, channels, features)
-    slices, native = values_and_gradients(METHODS, x, kernel)
-    assert slices[0].shape == (batch, height, width, features)
-    assert_close(slices, native)
+    *ours, native = values_and_gradients(METHODS, x, kernel)
+    assert native[0].shape == (batch, height, width, features)
+    for found in ours:
+        assert_close(found, native)
 
 
 @pytest.mark.parametrize("padding", ["same", "valid"])
@@ -63,10 +64,11 @@ def test_slices_equal_the_native_convolution_in_value_and_gradients(shape):
 def test_kernels_of_any_odd_sides_equal_the_native_convolution(sides, padding):
     x, kernel = normal(0, 2, 8, 9, 3), normal(1, *sides, 3, 2)
     methods = [functools.partial(method, padding=padding) for method in METHODS]
-    slices, native = values_and_gradients(methods, x, kernel)
+    *ours, native = values_and_gradients(methods, x, kernel)
     lost = [side - 1 if padding == "valid" else 0 for side in sides]
-    assert slices[0].shape == (2, 8 - lost[0], 9 - lost[1], 2)
-    assert_close(slices, native)
+    for found in ours:
+        assert found[0].shape == (2, 8 - lost[0], 9 - lost[1], 2)
+        assert_close(found, native)
 
 
 def test_a_stride_golden():
@@ -87,16 +89,20 @@ def test_a_stride_golden():
 def test_strides_equal_the_native_convolution(sides, size, padding):
     x, kernel = normal(0, 2, *size, 3), normal(1, *sides, 3, 2)
     methods = [functools.partial(method, padding=padding, stride=2) for method in METHODS]
-    slices, native = values_and_gradients(methods, x, kernel)
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=5e-5), slices, native)
+    *ours, native = values_and_gradients(methods, x, kernel)
+    for found in ours:
+        assert_close(found, native, atol=5e-5)
 
 
-def test_slices_equal_the_native_convolution_under_vmap_over_kernels():
+@pytest.mark.parametrize("stride", [1, 2])
+def test_all_ways_are_equal_under_vmap_over_kernels(stride):
     x, kernels = normal(0, 2, 6, 5, 3), normal(1, 4, 3, 3, 3, 2)
-    all_kernels = [jax.vmap(method, (None, 0)) for method in METHODS]
-    slices, native = values_and_gradients(all_kernels, x, kernels)
-    assert slices[0].shape == (4, 2, 6, 5, 2)
-    assert_close(slices, native)
+    methods = [functools.partial(method, stride=stride) for method in METHODS]
+    all_kernels = [jax.vmap(method, (None, 0)) for method in methods]
+    *ours, native = values_and_gradients(all_kernels, x, kernels)
+    assert native[0].shape == (4, 2, *((6, 5) if stride == 1 else (3, 3)), 2)
+    for found in ours:
+        assert_close(found, native)
 
 
 def test_slices_learn_the_same_inside_a_loop_as_the_native_convolution_outside():
@@ -135,6 +141,11 @@ def test_auto_takes_slices_on_cpu_where_the_backends_own_is_slow_and_nowhere_els
     assert convolutions("gpu", gradient, x, kernels[0]) == 3
     many = jax.vmap(gradient, (None, 0))
     assert convolutions("cpu", many, x, kernels) == 0
+    # Many small maps are multiplied by one matrix; large or few ones are not.
+    large = normal(2, 5, 5, 2, 2)
+    assert convolutions("cpu", gradient, normal(0, 64, 4, 4, 2), large) == 0
+    assert convolutions("cpu", gradient, normal(0, 64, 8, 8, 2), large) == 2
+    assert convolutions("cpu", gradient, normal(0, 63, 4, 4, 2), large) == 2
     # Examples in two axes are examples.
     assert convolutions("cpu", jax.vmap(conv, (0, None)), x[None], kernels[0]) == 1
 
@@ -154,7 +165,8 @@ def test_few_channels_and_many_features_equal_the_native_convolution(
 ):
     # Where the width is even, the gradient of the kernel takes two places together.
     x, kernel = normal(0, 4, 5, width, channels), normal(1, *sides, channels, features)
-    assert_close(*values_and_gradients(METHODS, x, kernel))
+    for method in METHODS[:-1]:
+        assert_close(*values_and_gradients([method, METHODS[-1]], x, kernel), atol=5e-5)
 
 
 def test_the_layer_is_a_convolution_without_bias():

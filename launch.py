@@ -8,6 +8,11 @@ import time
 
 _STARTED = time.monotonic()  # before the imports, which count as start-up
 
+from routing_jax.huge_pages import restart_with_huge_pages  # noqa: E402
+
+if __name__ == "__main__":
+    restart_with_huge_pages()
+
 import os  # noqa: E402
 import signal  # noqa: E402
 import sys  # noqa: E402

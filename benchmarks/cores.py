@@ -11,16 +11,14 @@ cores.
 
 import argparse
 import json
-import subprocess
-import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
+from benchmarks.launched import launch, results_of, short_run
 from benchmarks.timing import report
 from routing_jax.training.cores import num_cores
 
-ROOT = Path(__file__).resolve().parents[1]
 _STEPS = {
     "experiments/mnist_mtl.py:digits": 800,
     "experiments/mnist_mtl.py": 200,
@@ -31,32 +29,14 @@ _STEPS = {
 
 def measure(experiment: str, axis: str, devices: int, workdir: Path, *, steps: int) -> float:
     """Milliseconds of a step of an experiment, split along an axis of so many devices."""
-    flags = {
-        "config": experiment,
-        "mesh": f"{axis}:{devices}",
-        "workdir": workdir,
-        "config.training.epochs": None,
-        "config.training.steps": steps,
-        "config.training.eval_every": steps,
-        "config.training.checkpoint_every": steps,
-    }
+    flags = short_run(experiment, steps) | {"mesh": f"{axis}:{devices}"}
     if axis == "sweep":
         flags["sweep"] = f"seed=0:{_counts()[-1]}"
-    done = subprocess.run(
-        [sys.executable, "launch.py", *(f"--{name}={value}" for name, value in flags.items())],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if done.returncode:
-        raise SystemExit(
-            f"{experiment} on {axis}:{devices} ended with {done.returncode}:\n{done.stderr}"
-        )
+    launch(flags, workdir)
     if axis == "sweep":
         results = json.loads((workdir / "sweep.json").read_text())["cells"][0]["results"]
     else:
-        results = json.loads((workdir / "results.json").read_text())
+        results = results_of(workdir)
     return 1000 * results["seconds"]["per_step"]
 
 

@@ -1,0 +1,54 @@
+"""What large pages of memory are worth to training; see `routing_jax.huge_pages`.
+
+    python -m benchmarks.huge_pages [--quick]
+
+Each side is a process of its own, which accounts for its own steps; both take their turn in every
+round, after a start that compiles. On a machine that has no such pages the sides do not differ.
+"""
+
+import argparse
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from benchmarks.launched import launch, results_of, short_run
+from benchmarks.timing import report
+
+_STEPS = {
+    "experiments/mnist_mtl.py:digits": 1600,
+    "experiments/mnist_mtl.py": 400,
+    "experiments/cifar_mtl.py": 80,
+    "experiments/compositional_mtl.py": 20,
+}
+"""About ten seconds each."""
+_PLAIN = "pages of 4 KiB"
+_SIDES = {_PLAIN: "glibc.malloc.hugetlb=0", "large pages": "glibc.malloc.hugetlb=1"}
+
+
+def measure(experiment: str, tunables: str, *, steps: int) -> float:
+    """Milliseconds of a step of an experiment with these tunables of glibc."""
+    with tempfile.TemporaryDirectory() as scratch:
+        workdir = Path(scratch) / "run"
+        environment = {"GLIBC_TUNABLES": tunables}
+        launch(short_run(experiment, steps), workdir, environment=environment)
+        return 1000 * results_of(workdir)["seconds"]["per_step"]
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Measures and prints JSON lines."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--quick", action="store_true", help="the digits alone, one round")
+    parser.add_argument("--rounds", type=int, default=3, help="measured rounds")
+    options = parser.parse_args(arguments)
+    for experiment, steps in list(_STEPS.items())[: 1 if options.quick else None]:
+        times: dict[str, list[float]] = {name: [] for name in _SIDES}
+        for number in range(1 if options.quick else 1 + options.rounds):
+            for name, tunables in _SIDES.items():
+                milliseconds = measure(experiment, tunables, steps=steps)
+                if number or options.quick:  # the first start compiles
+                    times[name].append(milliseconds)
+        report("huge_pages", {"experiment": experiment}, times, against=_PLAIN)
+
+
+if __name__ == "__main__":
+    main()

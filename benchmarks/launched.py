@@ -1,0 +1,55 @@
+"""Runs of `launch.py` in processes of their own, which account for their own steps."""
+
+import json
+import os
+import shlex
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def launch(
+    flags: Mapping[str, object], workdir: Path, *, environment: Mapping[str, str] | None = None
+) -> None:
+    """Runs the command to its end.
+
+    Args:
+      flags: by name.
+      workdir: of the run.
+      environment: variables beside those of now.
+
+    Raises:
+      SystemExit: It failed; with what it printed.
+    """
+    arguments = [f"--{name}={value}" for name, value in (flags | {"workdir": workdir}).items()]
+    done = subprocess.run(
+        [sys.executable, "launch.py", *arguments],
+        cwd=ROOT,
+        env=os.environ | (environment or {}),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        command = shlex.join(["python", "launch.py", *arguments])
+        raise SystemExit(f"{command}\nended with {done.returncode}:\n{done.stderr}")
+
+
+def short_run(experiment: str, steps: int) -> dict[str, object]:
+    """Flags of a run of so many steps, with nothing else to do but them."""
+    return {
+        "config": experiment,
+        "config.training.epochs": None,
+        "config.training.steps": steps,
+        "config.training.eval_every": steps,
+        "config.training.checkpoint_every": steps,
+    }
+
+
+def results_of(workdir: Path) -> dict[str, Any]:
+    """What a run has written."""
+    return json.loads((workdir / "results.json").read_text())

@@ -13,9 +13,12 @@ Command: python launch.py --config=experiments/gumbel_synthetic.py
     With another share in common, or a baseline (shared_bottom, no_sharing):
     python launch.py --config=experiments/gumbel_synthetic.py:relatedness=0,baseline=no_sharing
 
-Expected: not measured yet.
+    With a budget of one of the eight blocks in each layer, as many as a task without sharing has:
+    python launch.py --config=experiments/gumbel_synthetic.py:budget=0.125
 
-Minutes: not measured yet.
+Expected: EXPECTED
+
+Minutes: MINUTES
 """
 
 import ml_collections
@@ -32,6 +35,14 @@ _CHOICES = {
         "none": {},
         "shared_bottom": ALL_ON,
         "no_sharing": FIXED_SWITCHES | {"router.routes": "own", "model.num_blocks": None},
+    },
+    "budget": {
+        "1": {},
+        "0.125": {
+            "router.budget": 0.125,
+            "router.budget_weight": 1.0,
+            "router.learning_rate": 0.1,
+        },
     },
 }
 

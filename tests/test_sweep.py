@@ -215,12 +215,16 @@ def test_the_warning_of_a_cluster_saves_and_stops(tmp_path, monkeypatch, capsys)
     assert not (tmp_path / "sweep.json").exists()
 
 
-def test_later_programs_tell_of_the_cells_of_earlier_ones(tmp_path, capsys):
+def test_later_programs_tell_of_the_cells_of_earlier_ones(tmp_path, monkeypatch, capsys):
     axes = ("--sweep=router.agent=single,per_task", "--sweep=optimizer.learning_rate=0.1,1e30")
+    monkeypatch.setattr(launch, "_STARTED", time.monotonic() - 1000)
     assert start(tmp_path, *TINY, *axes) == 0
     output = capsys.readouterr().out
     assert "1 failed, program 1 of 2\n" in output
     assert "program 2 of 2, 1 cells done, 1 failed\n" in output
+    first, _, second, _ = (cell["results"] for cell in cells_of(tmp_path))
+    assert first["seconds"]["total"] > 500  # half of a program that began with the command
+    assert second["seconds"]["total"] < 500
 
 
 class Ended:

@@ -1,5 +1,6 @@
 """A whole sweep: from a checked command to the table and the figures at its end."""
 
+import time
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -111,6 +112,7 @@ def _train(
         about = ", ".join(filter(None, [part.title, _done(**done)]))
         if not train_part(part, mesh, about=about, console=console, stops=stops, started=started):
             return False
+        started = time.monotonic()  # the next one counts its own time alone
         for outcome in part.outcomes:
             done[outcome["status"]] += 1
     return True

@@ -57,7 +57,7 @@ def conv(
     batch, height, width, _ = x.shape
     rows = _spread(kernel, 0, height, -zeros[0], stride, outputs[0])
     both = _spread(rows, 2, width, -zeros[1], stride, outputs[1])
-    matrix = both.transpose(1, 3, 4, 0, 2, 5).reshape(x[0].size, -1)
+    matrix = both.transpose(1, 3, 4, 0, 2, 5).reshape(math.prod(x.shape[1:]), -1)
     return product(x.reshape(batch, -1), matrix).reshape(batch, *outputs, -1)
 
 

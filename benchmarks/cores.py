@@ -13,9 +13,10 @@ import argparse
 import json
 import tempfile
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
-from benchmarks.launched import launch, results_of, short_run
+from benchmarks.launched import in_turn, launch, results_of, short_run
 from benchmarks.timing import report
 from routing_jax.training.cores import num_cores
 
@@ -27,16 +28,18 @@ _STEPS = {
 """Five to ten seconds each."""
 
 
-def measure(experiment: str, axis: str, devices: int, workdir: Path, *, steps: int) -> float:
+def measure(experiment: str, axis: str, devices: int, *, steps: int) -> float:
     """Milliseconds of a step of an experiment, split along an axis of so many devices."""
     flags = short_run(experiment, steps) | {"mesh": f"{axis}:{devices}"}
     if axis == "sweep":
         flags["sweep"] = f"seed=0:{_counts()[-1]}"
-    launch(flags, workdir)
-    if axis == "sweep":
-        results = json.loads((workdir / "sweep.json").read_text())["cells"][0]["results"]
-    else:
-        results = results_of(workdir)
+    with tempfile.TemporaryDirectory() as scratch:
+        workdir = Path(scratch) / "run"
+        launch(flags, workdir)
+        if axis == "sweep":
+            results = json.loads((workdir / "sweep.json").read_text())["cells"][0]["results"]
+        else:
+            results = results_of(workdir)
     return 1000 * results["seconds"]["per_step"]
 
 
@@ -49,14 +52,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for experiment, steps in list(_STEPS.items())[: 1 if options.quick else None]:
         for axis in ("data", "sweep"):
             sides = {f"{axis}:{count}": count for count in _counts()}
-            times: dict[str, list[float]] = {name: [] for name in sides}
-            for number in range(1 if options.quick else 1 + options.rounds):
-                for name, count in sides.items():
-                    with tempfile.TemporaryDirectory() as scratch:
-                        place = Path(scratch) / "run"
-                        milliseconds = measure(experiment, axis, count, place, steps=steps)
-                    if number or options.quick:  # the first start compiles
-                        times[name].append(milliseconds)
+            rounds = 0 if options.quick else options.rounds
+            one = partial(measure, experiment, axis, steps=steps)
+            times = in_turn(sides, one, rounds=rounds)
             report("cores", {"experiment": experiment}, times, against=f"{axis}:1")
 
 

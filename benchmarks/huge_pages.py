@@ -9,9 +9,10 @@ round, after a start that compiles. On a machine that has no such pages the side
 import argparse
 import tempfile
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
-from benchmarks.launched import launch, results_of, short_run
+from benchmarks.launched import in_turn, launch, results_of, short_run
 from benchmarks.timing import report
 
 _STEPS = {
@@ -41,12 +42,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--rounds", type=int, default=3, help="measured rounds")
     options = parser.parse_args(arguments)
     for experiment, steps in list(_STEPS.items())[: 1 if options.quick else None]:
-        times: dict[str, list[float]] = {name: [] for name in _SIDES}
-        for number in range(1 if options.quick else 1 + options.rounds):
-            for name, tunables in _SIDES.items():
-                milliseconds = measure(experiment, tunables, steps=steps)
-                if number or options.quick:  # the first start compiles
-                    times[name].append(milliseconds)
+        rounds = 0 if options.quick else options.rounds
+        one = partial(measure, experiment, steps=steps)
+        times = in_turn(_SIDES, one, rounds=rounds)
         report("huge_pages", {"experiment": experiment}, times, against=_PLAIN)
 
 

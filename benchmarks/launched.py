@@ -5,10 +5,11 @@ import os
 import shlex
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
+Side = TypeVar("Side")
 ROOT = Path(__file__).resolve().parents[1]
 
 
@@ -48,6 +49,25 @@ def short_run(experiment: str, steps: int) -> dict[str, object]:
         "config.training.eval_every": steps,
         "config.training.checkpoint_every": steps,
     }
+
+
+def in_turn(
+    sides: Mapping[str, Side], measure: Callable[[Side], float], *, rounds: int
+) -> dict[str, list[float]]:
+    """What each side measures, per round; all take their turn in every round.
+
+    Args:
+      sides: by name.
+      measure: runs one.
+      rounds: measured ones, after one that compiles; 0 for that one alone.
+    """
+    times: dict[str, list[float]] = {name: [] for name in sides}
+    for number in range(1 + rounds):
+        for name, side in sides.items():
+            value = measure(side)
+            if number or not rounds:
+                times[name].append(value)
+    return times
 
 
 def results_of(workdir: Path) -> dict[str, Any]:

@@ -47,8 +47,7 @@ def test_more_devices_than_cores_are_refused(tmp_path):
 
 
 def test_the_benchmark_prints_a_line_for_each_number_of_devices(monkeypatch, capsys):
-    def measured(experiment, axis, devices, workdir, *, steps):
-        assert not workdir.exists()
+    def measured(experiment, axis, devices, *, steps):
         return steps / devices
 
     monkeypatch.setattr(cores, "measure", measured)
@@ -61,11 +60,11 @@ def test_the_benchmark_prints_a_line_for_each_number_of_devices(monkeypatch, cap
 
 
 @pytest.mark.parametrize("axis", ["data", "sweep"])
-def test_a_run_of_the_benchmark_accounts_for_its_steps(axis, tmp_path):
-    assert cores.measure(DIGITS, axis, 1, tmp_path / "run", steps=2) > 0
+def test_a_run_of_the_benchmark_accounts_for_its_steps(axis):
+    assert cores.measure(DIGITS, axis, 1, steps=2) > 0
 
 
-def test_a_run_that_fails_stops_the_benchmark(tmp_path):
+def test_a_run_that_fails_stops_the_benchmark():
     expected = " --mesh=data:1 .*\nended with 2:\nerror: The configuration"
     with pytest.raises(SystemExit, match=expected):
-        cores.measure(DIGITS, "data", 1, tmp_path / "run", steps=0)
+        cores.measure(DIGITS, "data", 1, steps=0)

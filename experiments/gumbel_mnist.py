@@ -14,8 +14,9 @@ Command: python launch.py --config=experiments/gumbel_mnist.py
     A baseline (shared_bottom, shared_bottom_sum, no_sharing, routing_network):
     python launch.py --config=experiments/gumbel_mnist.py:baseline=no_sharing
 
-Expected: about 95.6 % mean test accuracy without a budget, with nearly all blocks on for all tasks
-    (BUILD_NOTES.md); baselines are not measured yet.
+Expected: 95.64 ± 0.15 % mean test accuracy without a budget (results/gumbel_mnist_learned.json, five
+    seeds), with nearly all blocks on for all tasks: what a shared bottom reaches, and 1.8 points
+    more than a routing network that takes one block for each example. All rows in BUILD_NOTES.md.
 
 Minutes: about 1 on two CPU cores.
 """

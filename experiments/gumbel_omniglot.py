@@ -19,9 +19,10 @@ Command: python launch.py --config=experiments/gumbel_omniglot.py
     routing_per_example):
     python launch.py --config=experiments/gumbel_omniglot.py:size=small,baseline=shared_bottom
 
-Expected: not measured yet.
+Expected: size=small: 58.9 ± 1.0 % test accuracy (results/gumbel_omniglot_small_learned.json, three
+    seeds, 500 steps); its baselines are not run yet. The size of the paper is not measured yet.
 
-Minutes: not measured yet.
+Minutes: size=small about 13 on one CPU core.
 """
 
 import ml_collections

@@ -16,9 +16,12 @@ Command: python launch.py --config=experiments/gumbel_synthetic.py
     With a budget of one of the eight blocks in each layer, as many as a task without sharing has:
     python launch.py --config=experiments/gumbel_synthetic.py:budget=0.125
 
-Expected: EXPECTED
+Expected, with the budget: a mean squared error of 0.0116 ± 0.0002 at relatedness 0, 0.0348 ± 0.0020
+    at 0.5 and 0.0096 ± 0.0002 at 1 (results/gumbel_synthetic_budget_0.json and others, five seeds),
+    where no sharing has 0.0105, 0.0254 and 0.0095 and full sharing 0.0419, 0.0570 and 0.0270.
+    Without a budget 0.0326, 0.0510 and 0.0212.
 
-Minutes: MINUTES
+Minutes: 0.3 for a seed on one CPU core.
 """
 
 import ml_collections

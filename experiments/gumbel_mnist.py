@@ -14,9 +14,10 @@ Command: python launch.py --config=experiments/gumbel_mnist.py
     A baseline (shared_bottom, shared_bottom_sum, no_sharing, routing_network):
     python launch.py --config=experiments/gumbel_mnist.py:baseline=no_sharing
 
-Expected: 95.64 ± 0.15 % mean test accuracy without a budget (results/gumbel_mnist_learned.json, five
-    seeds), with nearly all blocks on for all tasks: what a shared bottom reaches, and 1.8 points
-    more than a routing network that takes one block for each example. All rows in BUILD_NOTES.md.
+Expected: 95.64 ± 0.15 % mean test accuracy without a budget (results/gumbel_mnist_learned.json,
+    five seeds), with nearly all blocks on for all tasks: what a shared bottom reaches, and 1.8
+    points more than a routing network that takes one block for each example. All rows stand in
+    BUILD_NOTES.md.
 
 Minutes: about 1 on two CPU cores.
 """

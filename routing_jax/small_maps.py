@@ -52,7 +52,7 @@ def conv(
       outputs: height and width of the result.
 
     Returns:
-      [B, *outputs, features].
+      [B, height', width', features], of the sides `outputs`.
     """
     batch, height, width, _ = x.shape
     rows = _spread(kernel, 0, height, -zeros[0], stride, outputs[0])

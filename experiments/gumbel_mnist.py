@@ -11,6 +11,8 @@ takes the tasks one after the other.
 Command: python launch.py --config=experiments/gumbel_mnist.py
     With a budget of three quarters of the blocks:
     python launch.py --config=experiments/gumbel_mnist.py:budget=0.75
+    With a budget of a quarter, and switches that learn ten times as fast:
+    python launch.py --config=experiments/gumbel_mnist.py:budget=0.25
     A baseline (shared_bottom, shared_bottom_sum, no_sharing, routing_network):
     python launch.py --config=experiments/gumbel_mnist.py:baseline=no_sharing
 
@@ -35,7 +37,16 @@ _BASELINES = {
     "no_sharing": FIXED_SWITCHES | {"router.routes": "own", "model.num_blocks": None},
     "routing_network": WPL_INSTEAD,
 }
-_BUDGETS = {"1": {}, "0.75": {"router.budget": 0.75, "router.budget_weight": 1.0}}
+_BUDGETS = {
+    "1": {},
+    "0.75": {"router.budget": 0.75, "router.budget_weight": 1.0},
+    # Switches that are set before the blocks have found what suits all tasks.
+    "0.25": {
+        "router.budget": 0.25,
+        "router.budget_weight": 1.0,
+        "router.learning_rate": 5e-2,
+    },
+}
 _CHOICES = {"baseline": _BASELINES, "budget": _BUDGETS}
 
 

@@ -31,10 +31,10 @@ from routing_jax.experiment import choose
 from routing_jax.presets import ROUTING_NETWORK
 
 _UNTUNED = {"optimizer.learning_rate": 0.02, "optimizer.l2": 0.0}
-_TUNED = dict.fromkeys(
-    ("none", "random_routes", "cross_stitch"),
-    {"optimizer.learning_rate": 0.2, "optimizer.l2": 5e-4},
-)
+_RATES = {"none": 0.2, "random_routes": 0.2, "cross_stitch": 0.2, "task_specific_all_fc": 0.1}
+_TUNED = {
+    name: {"optimizer.learning_rate": rate, "optimizer.l2": 5e-4} for name, rate in _RATES.items()
+}
 """By method, chosen on held-out images: results/cifar_mtl_tuning.json."""
 _ROUTES = {
     "fc": {},

@@ -62,6 +62,7 @@ ARGUMENTS = {
     ),
     "gumbel_mnist": (
         "budget=0.75",
+        "budget=0.25",
         "baseline=shared_bottom",
         "baseline=shared_bottom_sum",
         "baseline=no_sharing",
@@ -86,6 +87,7 @@ ARGUMENTS = {
     "gumbel_synthetic": (
         "relatedness=0",
         "relatedness=1,baseline=shared_bottom",
+        "relatedness=0.5,budget=0.125",
         "baseline=no_sharing",
     ),
 }

@@ -6,6 +6,7 @@ ask (`madvise`), glibc can ask for them, if it is told to before the process sta
 `benchmarks.huge_pages` measures what it is worth.
 """
 
+import contextlib
 import os
 import re
 import sys
@@ -31,8 +32,9 @@ def restart_with_huge_pages() -> None:
     )
     if tunables is None or not is_plain_script(sys.orig_argv, sys.argv) or sys.gettrace():
         return
-    os.environ[_TUNABLES] = tunables
-    os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
+    environment = os.environ | {_TUNABLES: tunables}
+    with contextlib.suppress(OSError):  # a sandbox may forbid it; then all goes on as it is
+        os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], environment)
 
 
 def with_huge_pages(tunables: str, *, glibc: str, kernel: str) -> str | None:

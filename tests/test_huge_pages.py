@@ -46,17 +46,20 @@ def test_only_a_plain_script_is_started_once_more(started_as, arguments, expecte
     assert is_plain_script(started_as, arguments) is expected
 
 
-def test_a_script_starts_once_more_with_the_same_arguments_and_once_only(tmp_path):
-    script = tmp_path / "script.py"
-    script.write_text(
-        "import os, sys\n"
-        "from routing_jax import huge_pages\n"
-        "huge_pages._glibc = lambda: 'glibc 2.36'\n"
-        "huge_pages._read_if_there = lambda path: '[madvise]'\n"
-        "print('start', os.getpid(), flush=True)\n"
-        "huge_pages.restart_with_huge_pages()\n"
-        "print(os.environ['GLIBC_TUNABLES'], *sys.argv[1:])\n"
-    )
+SCRIPT = """
+import os, sys
+from routing_jax import huge_pages
+huge_pages._glibc = lambda: "glibc 2.36"
+huge_pages._read_if_there = lambda path: "[madvise]"
+{more}
+print("start", os.getpid(), flush=True)
+huge_pages.restart_with_huge_pages()
+print(os.environ.get("GLIBC_TUNABLES"), *sys.argv[1:])
+"""
+
+
+def printed_by(script):
+    """Its lines, with arguments of which one has a space."""
     plain = {name: value for name, value in os.environ.items() if name != "GLIBC_TUNABLES"}
     path = os.pathsep.join([os.getcwd(), plain.get("PYTHONPATH", "")])
     done = subprocess.run(
@@ -66,9 +69,23 @@ def test_a_script_starts_once_more_with_the_same_arguments_and_once_only(tmp_pat
         text=True,
         check=True,
     )
-    first, second, last = done.stdout.splitlines()
+    return done.stdout.splitlines()
+
+
+def test_a_script_starts_once_more_with_the_same_arguments_and_once_only(tmp_path):
+    script = tmp_path / "script.py"
+    script.write_text(SCRIPT.format(more=""))
+    first, second, last = printed_by(script)
     assert first == second  # in the same process
     assert last == "glibc.malloc.hugetlb=1 --one two words"
+
+
+def test_a_script_that_cannot_start_once_more_goes_on(tmp_path):
+    script = tmp_path / "script.py"
+    script.write_text(SCRIPT.format(more="sys.executable = 'missing'"))
+    first, last = printed_by(script)
+    assert first.startswith("start ")
+    assert last == "None --one two words"
 
 
 def test_the_benchmark_prints_a_line_for_each_side(monkeypatch, capsys):

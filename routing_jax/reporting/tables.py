@@ -145,8 +145,14 @@ def _plain(value: Estimate | None, digits: int, *, of: float = 1, sign: str = ""
 def _write(root: Path, *, check: bool) -> int:
     """Fills all documents; with `check` says which would change instead. The exit code."""
     studies, status = read_studies(root / ROWS), 0
-    for name in DOCUMENTS:
-        old = (root / name).read_text(encoding="utf-8")
+    documents = {name: (root / name).read_text(encoding="utf-8") for name in DOCUMENTS}
+    asked = {place[2] for text in documents.values() for place in _PLACE.finditer(text)}
+    if unasked := [name for name in studies if name not in asked]:
+        raise UserError(
+            f"{ROWS} has tables that neither {' nor '.join(DOCUMENTS)} asks for: "
+            f"{', '.join(unasked)}; add their places there or take them out."
+        )
+    for name, old in documents.items():
         new = filled(old, studies, ROWS.parent)
         if new == old:
             continue

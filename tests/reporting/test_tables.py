@@ -180,6 +180,12 @@ def test_a_changed_document_is_noticed_and_mended(study, tmp_path, monkeypatch, 
     assert capsys.readouterr().out == "README.md: tables written\n"
     assert tables.main(["--check"]) == 0
     assert "| ours | 2 | 40.00 ± 10.00 |" in Path("README.md").read_text()
+    Path("README.md").write_text("No table.\n")
+    assert tables.main(["--check"]) == 2
+    assert capsys.readouterr().err == (
+        "error: results/tables.toml has tables that neither README.md nor BUILD_NOTES.md asks for: "
+        "probe; add their places there or take them out.\n"
+    )
 
 
 @pytest.mark.parametrize(

@@ -24,14 +24,15 @@ def is_faster(maps: tuple[int, ...], kernel: tuple[int, ...], outputs: tuple[int
     """Whether a product is the faster way on CPU.
 
     Args:
-      maps: (B, height, width, channels).
+      maps: (B, height, width, channels); B may be symbolic: then never.
       kernel: (rows, columns, channels, features).
       outputs: height and width of the result.
     """
     batch, height, width, channels = maps
     entries = height * width * channels * math.prod(outputs) * kernel[3]
     arithmetic = height * width / math.prod(kernel[:2])
-    return batch >= _FEWEST and entries <= _MOST_ENTRIES and arithmetic <= _MORE_ARITHMETIC
+    many = isinstance(batch, int) and batch >= _FEWEST
+    return many and entries <= _MOST_ENTRIES and arithmetic <= _MORE_ARITHMETIC
 
 
 def conv(

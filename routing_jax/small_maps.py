@@ -24,7 +24,7 @@ def is_faster(maps: tuple[int, ...], kernel: tuple[int, ...], outputs: tuple[int
     """Whether a product is the faster way on CPU.
 
     Args:
-      maps: (B, height, width, channels); B may be symbolic: then never.
+      maps: (B, height, width, channels); it is not where B is symbolic.
       kernel: (rows, columns, channels, features).
       outputs: height and width of the result.
     """

@@ -9,14 +9,13 @@ is the only difference: `data:N` for a run, `sweep:N` for a sweep of as many see
 cores.
 """
 
-import argparse
 import json
 import tempfile
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
-from benchmarks.launched import in_turn, launch, results_of, short_run
+from benchmarks.launched import choose, in_turn, launch, results_of, short_run
 from benchmarks.timing import report
 from routing_jax.training.cores import num_cores
 
@@ -45,14 +44,10 @@ def measure(experiment: str, axis: str, devices: int, *, steps: int) -> float:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measures and prints JSON lines."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--quick", action="store_true", help="the digits alone, one round")
-    parser.add_argument("--rounds", type=int, default=3, help="measured rounds")
-    options = parser.parse_args(arguments)
-    for experiment, steps in list(_STEPS.items())[: 1 if options.quick else None]:
+    experiments, rounds = choose(__doc__.splitlines()[0], _STEPS, arguments)
+    for experiment, steps in experiments.items():
         for axis in ("data", "sweep"):
             sides = {f"{axis}:{count}": count for count in _counts()}
-            rounds = 0 if options.quick else options.rounds
             one = partial(measure, experiment, axis, steps=steps)
             times = in_turn(sides, one, rounds=rounds)
             report("cores", {"experiment": experiment}, times, against=f"{axis}:1")

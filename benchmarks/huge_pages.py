@@ -6,13 +6,12 @@ Each side is a process of its own, which accounts for its own steps; both take t
 round, after a start that compiles. On a machine that has no such pages the sides do not differ.
 """
 
-import argparse
 import tempfile
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
-from benchmarks.launched import in_turn, launch, results_of, short_run
+from benchmarks.launched import choose, in_turn, launch, results_of, short_run
 from benchmarks.timing import report
 
 _STEPS = {
@@ -37,12 +36,8 @@ def measure(experiment: str, tunables: str, *, steps: int) -> float:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measures and prints JSON lines."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--quick", action="store_true", help="the digits alone, one round")
-    parser.add_argument("--rounds", type=int, default=3, help="measured rounds")
-    options = parser.parse_args(arguments)
-    for experiment, steps in list(_STEPS.items())[: 1 if options.quick else None]:
-        rounds = 0 if options.quick else options.rounds
+    experiments, rounds = choose(__doc__.splitlines()[0], _STEPS, arguments)
+    for experiment, steps in experiments.items():
         one = partial(measure, experiment, steps=steps)
         times = in_turn(_SIDES, one, rounds=rounds)
         report("huge_pages", {"experiment": experiment}, times, against=_PLAIN)

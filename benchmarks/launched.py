@@ -1,11 +1,12 @@
 """Runs of `launch.py` in processes of their own, which account for their own steps."""
 
+import argparse
 import json
 import os
 import shlex
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -38,6 +39,25 @@ def launch(
     if done.returncode:
         command = shlex.join(["python", "launch.py", *arguments])
         raise SystemExit(f"{command}\nended with {done.returncode}:\n{done.stderr}")
+
+
+def choose(
+    about: str, steps: Mapping[str, int], arguments: Sequence[str] | None
+) -> tuple[dict[str, int], int]:
+    """What the command line of a benchmark asks for: experiments with their steps, and rounds.
+
+    Args:
+      about: the benchmark, for `--help`.
+      steps: of a run of each experiment; `--quick` takes the first one alone.
+      arguments: None for those of the process.
+    """
+    parser = argparse.ArgumentParser(description=about)
+    parser.add_argument("--quick", action="store_true", help="the digits alone, one round")
+    parser.add_argument("--rounds", type=int, default=3, help="measured rounds")
+    options = parser.parse_args(arguments)
+    if options.quick:
+        return dict(list(steps.items())[:1]), 0
+    return dict(steps), options.rounds
 
 
 def short_run(experiment: str, steps: int) -> dict[str, object]:

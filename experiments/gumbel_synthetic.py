@@ -12,7 +12,6 @@ eight blocks of 64 units in each of two layers, a linear head for each task.
 Command: python launch.py --config=experiments/gumbel_synthetic.py
     With another share in common, or a baseline (shared_bottom, no_sharing):
     python launch.py --config=experiments/gumbel_synthetic.py:relatedness=0,baseline=no_sharing
-
     With a budget of one of the eight blocks in each layer, as many as a task without sharing has:
     python launch.py --config=experiments/gumbel_synthetic.py:budget=0.125
 

@@ -145,7 +145,6 @@ def _strided_forward(stride: int, padding: Padding) -> Callable[[jax.Array, jax.
 @cache
 def _forward(around: tuple[int, int]) -> Callable[[jax.Array, jax.Array], jax.Array]:
     """The function of input and kernel: the backend's own, and slices where kernels are mapped."""
-
     zeros = [(n, n) for n in around]
     native = partial(_native, stride=1, padding=zeros)
     return _unless_kernels_are_mapped(native, partial(_by_slices, around=around))

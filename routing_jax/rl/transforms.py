@@ -74,11 +74,6 @@ def learn_from_trajectory(
       that lacks the losses of all actions and the router learns from them.
     """
 
-    def init(params: optax.Params) -> MeanReturns:
-        del params
-        agents = jnp.zeros((router.num_agents, router.depth))
-        return MeanReturns(agents, jnp.zeros(router.num_tasks))
-
     def update(updates, state, params=None, *, trajectory: Trajectory, **unused):
         del unused
         _require_losses(router, trajectory)
@@ -100,7 +95,13 @@ def learn_from_trajectory(
         own = jax.grad(total)(params)
         return jax.tree.map(lambda task, mine: agents * task + mine, updates, own), seen.after
 
-    return optax.GradientTransformationExtraArgs(init, update)
+    return optax.GradientTransformationExtraArgs(lambda params: _no_returns(router), update)
+
+
+def _no_returns(router: Router) -> MeanReturns:
+    """The running mean returns before the first batch."""
+    agents = jnp.zeros((router.num_agents, router.depth))
+    return MeanReturns(agents, jnp.zeros(router.num_tasks))
 
 
 class _Seen(NamedTuple):

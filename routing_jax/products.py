@@ -30,15 +30,23 @@ def _forward(x: jax.Array, kernel: jax.Array):
 def _backward(residuals, gradient: jax.Array) -> tuple[jax.Array, jax.Array]:
     x, kernel = residuals
     rows, of_rows = x.reshape(-1, x.shape[-1]), gradient.reshape(-1, gradient.shape[-1])
-    of_x = _times_transposed(of_rows, kernel).reshape(x.shape)
-    return of_x, _written_out(rows.T) @ of_rows
+    of_x = gradient_of_rows(of_rows, kernel).reshape(x.shape)
+    return of_x, gradient_of_kernel(rows, of_rows)
 
 
-def _times_transposed(of_rows: jax.Array, kernel: jax.Array) -> jax.Array:
-    """`of_rows @ kernel.T`; where rows are few it is better to transpose them."""
-    if 4 * of_rows.shape[0] > kernel.shape[0]:
-        return of_rows @ kernel.T
-    return _written_out(kernel @ _written_out(of_rows.T)).T
+def gradient_of_kernel(rows: jax.Array, of_products: jax.Array) -> jax.Array:
+    """The gradient of a kernel [F, O], given rows [B, F] and that of their products [B, O]."""
+    return _written_out(rows.T) @ of_products
+
+
+def gradient_of_rows(of_products: jax.Array, kernel: jax.Array) -> jax.Array:
+    """The gradient of rows [B, F], given that of their products [B, O] with a kernel [F, O].
+
+    Where rows are few it is better to transpose them than the kernel.
+    """
+    if 4 * of_products.shape[0] > kernel.shape[0]:
+        return of_products @ kernel.T
+    return _written_out(kernel @ _written_out(of_products.T)).T
 
 
 def _written_out(x: jax.Array) -> jax.Array:

@@ -6,11 +6,13 @@ the matrix has zeros where the kernel does not reach: more arithmetic in less ti
 """
 
 import math
+from functools import partial
 
 import jax
 import jax.numpy as jnp
 
-from routing_jax.products import product
+from routing_jax.mesh import sum_by_examples
+from routing_jax.products import gradient_of_kernel, gradient_of_rows, product
 
 _MOST_ENTRIES = 2**20
 """Of a matrix; larger ones do not stay in cache."""
@@ -55,11 +57,50 @@ def conv(
     Returns:
       [B, height', width', features], of the sides `outputs`.
     """
-    batch, height, width, _ = x.shape
-    rows = _spread(kernel, 0, height, -zeros[0], stride, outputs[0])
-    both = _spread(rows, 2, width, -zeros[1], stride, outputs[1])
-    matrix = both.transpose(1, 3, 4, 0, 2, 5).reshape(math.prod(x.shape[1:]), -1)
-    return product(x.reshape(batch, -1), matrix).reshape(batch, *outputs, -1)
+    return _conv(x, kernel, (stride, zeros, outputs))
+
+
+_Places = tuple[int, tuple[int, int], tuple[int, int]]
+"""Stride, zeros in front and sides of the result."""
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(2,))
+def _conv(x: jax.Array, kernel: jax.Array, places: _Places) -> jax.Array:
+    """The convolution. The gradient is written down for the sake of several devices.
+
+    They are to add up gradients of the kernel, which are smaller than those of the matrix.
+    """
+    outputs = places[2]
+    matrix = _matrix(kernel, x.shape[1:3], places)
+    return product(x.reshape(x.shape[0], -1), matrix).reshape(x.shape[0], *outputs, -1)
+
+
+def _conv_forward(x, kernel, places):
+    return _conv(x, kernel, places), (x, kernel)
+
+
+def _conv_backward(places, residuals, gradient):
+    x, kernel = residuals
+    to_matrix = partial(_matrix, sides=x.shape[1:3], places=places)
+
+    def of_kernel(x: jax.Array, gradient: jax.Array) -> jax.Array:
+        of_matrix = gradient_of_kernel(*(a.reshape(a.shape[0], -1) for a in (x, gradient)))
+        return jax.linear_transpose(to_matrix, kernel)(of_matrix)[0]
+
+    of_rows = gradient_of_rows(gradient.reshape(x.shape[0], -1), to_matrix(kernel))
+    return of_rows.reshape(x.shape), sum_by_examples(of_kernel, x, gradient)
+
+
+_conv.defvjp(_conv_forward, _conv_backward)
+
+
+def _matrix(kernel: jax.Array, sides: tuple[int, int], places: _Places) -> jax.Array:
+    """What a flattened map of these sides is multiplied by."""
+    stride, zeros, outputs = places
+    rows = _spread(kernel, 0, sides[0], -zeros[0], stride, outputs[0])
+    both = _spread(rows, 2, sides[1], -zeros[1], stride, outputs[1])
+    matrix = both.transpose(1, 3, 4, 0, 2, 5)
+    return matrix.reshape(math.prod(matrix.shape[:3]), -1)
 
 
 def _spread(

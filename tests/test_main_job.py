@@ -24,13 +24,17 @@ def run_main_job(workdir: Path, environment: dict[str, str]) -> tuple[dict, floa
 
 
 def as_committed(results: dict, name: str) -> None:
-    """The run lies within the spread of the committed seeds: three standard deviations."""
+    """The run lies within the spread of the committed seeds.
+
+    Of five seeds and one run more, all alike, one in a hundred runs lies outside:
+    t(0.995, 4 degrees of freedom) * sqrt(1 + 1 / 5) = 4.60 * 1.10 = 5.0 standard deviations.
+    """
     committed = json.loads((ROOT / "results" / name).read_text())
     for metric, found in results["test"].items():
         seeds = committed["test"][metric]["per_seed"]
         # The resolution of a test set of 360 images, should all seeds happen to agree.
         spread = max(stdev(seeds), 1 / 360 / 10)
-        assert abs(found["mean"] - fmean(seeds)) <= 3 * spread, metric
+        assert abs(found["mean"] - fmean(seeds)) <= 5 * spread, metric
 
 
 @pytest.mark.slow

@@ -38,6 +38,7 @@ def as_committed(results: dict, name: str) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 def test_embedded_digits(tmp_path):
     results, seconds = run_main_job(tmp_path, {"ROUTING_JAX_DATA_DIR": ""})
     assert results["dataset"]["embedded_fallback"]
@@ -48,6 +49,7 @@ def test_embedded_digits(tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 @pytest.mark.real_data("mnist")
 def test_mnist(tmp_path, real_data_dir):
     results, seconds = run_main_job(tmp_path, {"ROUTING_JAX_DATA_DIR": str(real_data_dir)})

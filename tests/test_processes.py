@@ -100,6 +100,7 @@ def assert_same_run(workdir: Path, other: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 @pytest.mark.parametrize("count", [2, 4])
 def test_several_processes_leave_what_one_leaves(finished, tmp_path, count):
     run(tmp_path / "run", count)
@@ -107,6 +108,7 @@ def test_several_processes_leave_what_one_leaves(finished, tmp_path, count):
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 def test_other_devices_go_on_from_a_checkpoint_of_two_processes(finished, tmp_path):
     run(tmp_path / "four", 2, "--mesh=data:2,block:2", devices=2)
     assert_same_run(tmp_path / "four", finished)
@@ -121,6 +123,7 @@ def test_other_devices_go_on_from_a_checkpoint_of_two_processes(finished, tmp_pa
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 def test_signals_and_a_killed_process(tmp_path):
     workdir = tmp_path / "run"
     with processes(workdir, 2, ENDLESS) as started:

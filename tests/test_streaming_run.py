@@ -139,6 +139,7 @@ def test_a_sweep_is_refused(arguments, tmp_path, capsys):
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 def test_two_processes_leave_what_one_leaves(finished, arguments, tmp_path):
     given = [argument for argument in arguments if argument not in TINY]
     run(tmp_path / "run", 2, *given)
@@ -159,6 +160,7 @@ def streamed_batches(count: int, out: Path, environment: dict[str, str]) -> np.n
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 @pytest.mark.real_data("cifar100")
 def test_cifar_100_gives_the_same_batches_on_one_and_two_processes_as_in_memory(
     tmp_path, real_data_dir

@@ -336,6 +336,7 @@ def warn_when(ready):
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 def test_a_worker_that_fails_is_told_with_its_reason(tmp_path, capsys):
     root = Workdir(tmp_path / "sweep")
     arguments = (*TINY, "--sweep=router.agent=single,per_task")
@@ -354,6 +355,7 @@ def test_a_worker_that_fails_is_told_with_its_reason(tmp_path, capsys):
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 def test_jobs_train_the_programs_and_the_last_one_collects_them(tmp_path):
     submitit = pytest.importorskip("submitit")
     from routing_jax.sweep.slurm import submit_to

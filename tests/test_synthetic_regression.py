@@ -41,6 +41,7 @@ def test_a_small_run(tmp_path, capsys):
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 def test_the_experiment(tmp_path):
     assert start(tmp_path, experiment="synthetic_regression.py") == 0
     results = read(tmp_path)

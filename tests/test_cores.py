@@ -28,6 +28,7 @@ def launched(*arguments: str) -> subprocess.CompletedProcess:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(num_cores() < 2, reason="needs two cores")
 def test_a_batch_is_split_over_two_cores(finished, tmp_path):
     run = launched("--mesh=data:2", f"--workdir={tmp_path / 'run'}")
@@ -59,6 +60,7 @@ def test_the_benchmark_prints_a_line_for_each_number_of_devices(monkeypatch, cap
     assert lines[1]["ratio"] == {"median": 0.5, "min": 0.5, "max": 0.5, "to": "data:1"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("axis", ["data", "sweep"])
 def test_a_run_of_the_benchmark_accounts_for_its_steps(axis):
     assert cores.measure(DIGITS, axis, 1, steps=2) > 0

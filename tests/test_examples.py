@@ -68,6 +68,7 @@ def test_routing_takes_ten_lines_of_a_model_and_a_loop():
     assert all(line in marked for line in lines if any(word in line for word in words))
 
 
+@pytest.mark.slow
 def test_many_trainings_are_one_program_and_one_is_spread_over_devices():
     """In a process of four devices; where JAX has counted them, it is too late for others."""
     flags = (os.environ.get("XLA_FLAGS", ""), "--xla_force_host_platform_device_count=4")

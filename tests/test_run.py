@@ -165,8 +165,9 @@ def test_tuning_on_held_out_images(tmp_path):
     assert dataset["num_train"] + dataset["num_test"] == 1437
 
 
+_UNLIKE_COMPONENTS = ("gumbel_omniglot", "gumbel_clusters")  # take long to compile
 SHRUNK = [
-    path
+    pytest.param(path, marks=pytest.mark.slow if path.stem in _UNLIKE_COMPONENTS else ())
     for path in sorted((ROOT / "experiments").glob("*.py"))
     # Its tasks are domains and start from a trained run; test_adaptation.py makes both.
     if path.stem != "compositional_adaptation"
@@ -183,7 +184,7 @@ SHRUNK_MORE = {
 
 # Adam of optax promotes types inside.
 @jax.numpy_dtype_promotion("standard")
-@pytest.mark.parametrize("path", SHRUNK, ids=lambda p: p.stem)
+@pytest.mark.parametrize("path", SHRUNK, ids=lambda path: path.stem)
 def test_every_experiment_takes_two_steps_when_shrunk(path, tmp_path):
     shrunk = (
         "--config.training.steps=2",

@@ -187,6 +187,7 @@ def test_a_sweep_whose_cells_all_fail_says_so(tmp_path, capsys):
     assert [cell["status"] for cell in cells_of(tmp_path)] == ["failed"] * 4
 
 
+@pytest.mark.slow
 def test_workers_train_the_static_list_side_by_side(tmp_path, monkeypatch, capsys):
     workdir = tmp_path / "sweep"
     monkeypatch.setenv("XLA_PYTHON_CLIENT_PREALLOCATE", "true")  # so that it is as before, later
@@ -215,6 +216,7 @@ def test_the_warning_of_a_cluster_saves_and_stops(tmp_path, monkeypatch, capsys)
     assert not (tmp_path / "sweep.json").exists()
 
 
+@pytest.mark.slow
 def test_later_programs_tell_of_the_cells_of_earlier_ones(tmp_path, monkeypatch, capsys):
     axes = ("--sweep=router.agent=single,per_task", "--sweep=optimizer.learning_rate=0.1,1e30")
     monkeypatch.setattr(launch, "_STARTED", time.monotonic() - 1000)

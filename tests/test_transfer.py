@@ -172,6 +172,7 @@ def test_sources_that_cannot_be_taken(source, tmp_path):
     assert message(copy) == "holds a sweep: name the work directory of a single run."
 
 
+@pytest.mark.slow
 @jax.numpy_dtype_promotion("standard")
 def test_a_run_that_started_from_another_is_resumed_without_it(
     source, tmp_path, monkeypatch, capsys

@@ -54,6 +54,7 @@ def test_a_missing_source_is_named(data_config, tmp_path, monkeypatch):
         loading.load(config, say=print)
 
 
+@pytest.mark.slow
 @pytest.mark.real_data("mnist", "usps")
 def test_the_real_domains(data_config, real_data_dir, real_cache_dir):
     config = data_config(

@@ -285,6 +285,7 @@ def test_holding_out_keeps_the_superclass_of_each_image(labelled):
         assert part.superclass_names == images.superclass_names
 
 
+@pytest.mark.slow
 @pytest.mark.real_data("mnist")
 def test_the_real_mnist_is_found_by_the_environment_variable(
     data_config, real_data_dir, real_cache_dir

@@ -87,6 +87,7 @@ def prepared(originals_dir, tmp_path, monkeypatch, prepare):
     return prepare("mini_imagenet", folder).parents[1]
 
 
+@pytest.mark.slow
 @pytest.mark.originals("mini_imagenet")
 def test_the_published_splits_give_ten_tasks_that_train(prepared, tmp_path, data_config):
     config = data_config(name="mini_imagenet", tasks="random_groups", dir=str(prepared))

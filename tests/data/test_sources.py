@@ -306,6 +306,7 @@ def test_no_digit_is_in_both_splits():
 # Real data.
 
 
+@pytest.mark.slow
 @pytest.mark.real_data("mnist")
 def test_the_real_mnist(real_data_dir, real_cache_dir):
     folder = search.find_prepared("mnist", "")

@@ -42,6 +42,7 @@ def test_the_parameters_of_the_best_evaluation_are_kept(tiny_config, tasks):
     assert float(found) == pytest.approx(scores[best])
 
 
+@pytest.mark.slow
 def test_an_error_is_best_where_it_is_smallest(tiny_config):
     config = tiny_config(
         **CHOOSING,

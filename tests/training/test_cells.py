@@ -41,7 +41,7 @@ def state_of(state, cell):
     return own._replace(step=state.step)
 
 
-@pytest.fixture(scope="module", params=["conv4", pytest.param("flatten", marks=pytest.mark.slow)])
+@pytest.fixture(scope="module", params=["flatten", pytest.param("conv4", marks=pytest.mark.slow)])
 def singles(request, tiny_config, digits):
     """The runs of four cells, and what each of the sound ones comes to by itself in ten steps."""
     encoder = {"model__encoder": request.param}

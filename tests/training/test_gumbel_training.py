@@ -115,6 +115,7 @@ def allocations(config, seeds):
     return np.asarray(jax.jit(jax.vmap(of_seed))(jnp.arange(seeds, dtype=jnp.uint32)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("rate", "finds"), [(0.02, True), (1e-9, False)], ids=["learns", "frozen"])
 def test_two_planted_clusters_are_found(tiny_config, rate, finds):
     # Two pairs of equal tasks that have nothing in common, and a third of the blocks for free: each

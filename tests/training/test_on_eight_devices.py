@@ -67,8 +67,9 @@ ON_DATA_ALONE = {
 """Systems whose examples alone are split here."""
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(ON_EIGHT, reason="runs the others")
-@pytest.mark.parametrize("chosen", ["not slow", pytest.param("slow", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("chosen", ["not slow", "slow"])
 def test_on_eight_devices(chosen):
     run = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "--slow", "-m", chosen, __file__],

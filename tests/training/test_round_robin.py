@@ -101,6 +101,7 @@ def test_a_step_moves_the_head_and_the_switches_of_one_task_only(tiny_config, di
     assert updates == list(range(12))  # what the temperature counts
 
 
+@pytest.mark.slow
 def test_with_one_task_it_is_the_usual_training(tiny_config, digits):
     one = {"data__num_tasks": 1, "data__share_images": False}
     first = digits.train._replace(

@@ -133,6 +133,12 @@ class BlockBank(nn.Module):
         return getattr(self.block, "apply_ragged", None)
 
     @property
+    def group(self) -> Group:
+        """The functions of the blocks, as part of a bank of unlike ones."""
+        apply_all = getattr(self._unbound(), "apply_all", None)
+        return Group(self.apply_block, self.num_blocks, apply_all)
+
+    @property
     def blocks(self) -> tuple[nn.Module, ...]:
         """The block of each number."""
         return (self.block,) * self.num_blocks
@@ -176,7 +182,7 @@ class MixedBank(nn.Module):
     @property
     def apply_block(self) -> tuple[Group, ...]:
         """The functions of the groups' blocks, as `dispatch` takes them."""
-        return tuple(Group(group.apply_block, group.num_blocks) for group in self.groups)
+        return tuple(group.group for group in self.groups)
 
     @property
     def apply_ragged(self) -> None:

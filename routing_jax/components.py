@@ -12,10 +12,12 @@ from functools import partial
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from flax.linen.dtypes import promote_dtype
 
 from routing_jax.config_components import NORM_GROUPS
-from routing_jax.convolution import Conv
+from routing_jax.convolution import Conv, conv_of_many
 from routing_jax.pooling import max_pool, mean_pool
+from routing_jax.types import Params
 
 _WINDOW = 3
 """Side of the windows of pooling."""
@@ -44,10 +46,25 @@ class ConvChain(nn.Module):
     """Rows and columns of each kernel."""
 
     @nn.compact
-    def __call__(self, x: jax.Array) -> jax.Array:
-        for sides, stride in self._operations():
-            x = NormRelu(self.dtype)(Conv(self.features, sides, stride, self.dtype)(x))
+    def __call__(self, x: jax.Array, *, behind_first: bool = False) -> jax.Array:
+        """Maps to maps; `behind_first`: they have been through the first convolution."""
+        for i, (sides, stride) in enumerate(self._operations()):
+            if i > 0 or not behind_first:
+                x = Conv(self.features, sides, stride, self.dtype, name=f"Conv_{i}")(x)
+            x = NormRelu(self.dtype, name=f"NormRelu_{i}")(x)
         return x
+
+    def apply_all(self, bank: Params, x: jax.Array) -> jax.Array:
+        """Every block of a bank on the same maps; see `block_groups.ApplyAll`."""
+        _, stride = self._operations()[0]
+        first = bank["Conv_0"]
+        x, kernels, biases = promote_dtype(x, first["kernel"], first["bias"], dtype=self.dtype)
+        maps = conv_of_many(x, kernels, stride=stride) + biases[None, None, None]
+
+        def go_on(params: Params, own: jax.Array) -> jax.Array:
+            return self.apply({"params": params}, own, behind_first=True)
+
+        return jax.vmap(go_on, (0, 3))(bank, maps)
 
     def multiply_adds(self, inputs: tuple[int, ...]) -> int:
         """Of one example of shape `inputs`."""

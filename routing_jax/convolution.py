@@ -60,6 +60,22 @@ def conv(
     return _convolve(x, kernel, zeros) if stride == 1 else _strided(x, kernel, stride, padding)
 
 
+def conv_of_many(x: jax.Array, kernels: jax.Array, *, stride: int = 1) -> jax.Array:
+    """Several kernels on the same maps, as one convolution with the features of all.
+
+    Args:
+      x: [B, height, width, channels].
+      kernels: [K, rows, columns, channels, features].
+      stride: see `conv`.
+
+    Returns:
+      [B, height', width', K, features].
+    """
+    joined = jnp.moveaxis(kernels, 0, 3)
+    out = conv(x, joined.reshape(*joined.shape[:3], -1), stride=stride)
+    return out.reshape(*out.shape[:3], *joined.shape[3:])
+
+
 def _best_method(
     maps: tuple[int, ...], kernel: tuple[int, ...], outputs: tuple[int, int]
 ) -> Method:

@@ -1,12 +1,14 @@
 """The components of unlike kind: against Flax layer by layer, their costs, how they are named."""
 
+from functools import partial
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from routing_jax.blocks import ConvBlock, DenseBlock, ValidConvBlock
+from routing_jax.blocks import BlockBank, ConvBlock, DenseBlock, ValidConvBlock
 from routing_jax.components import COMPONENTS, ConvChain, Identity, NormRelu, Pool
 from routing_jax.config_components import COMPONENTS as NAMES
 from routing_jax.config_components import (
@@ -60,6 +62,24 @@ def test_convolutions_one_by_one(name, sides, stride):
         expected = nn.relu(norm.apply({"params": of_norm}, expected))
     found = jax.jit(module.apply)({"params": params}, x)
     np.testing.assert_allclose(found, expected, atol=2e-4)
+
+
+@pytest.mark.parametrize("stride", [1, 2])
+@pytest.mark.parametrize("name", ["conv5", "conv3_twice"])
+def test_all_blocks_at_once_are_the_blocks_one_by_one(name, stride):
+    bank, x = BlockBank(COMPONENTS[name](4, stride), num_blocks=3), normal(5, *INPUTS)
+    params = random_params(bank, x)["blocks"]
+    weights = normal(3, 5, *(-(-side // stride) for side in INPUTS[:2]), 4)
+
+    def by(apply_all):
+        def total(params, x):
+            return (weights * apply_all(params, x)).sum()
+
+        return apply_all(params, x), jax.grad(total, (0, 1))(params, x)
+
+    one_by_one = by(jax.vmap(bank.apply_block, (0, None)))
+    at_once = by(bank.group.apply_all)
+    jax.tree.map(partial(np.testing.assert_allclose, rtol=1e-4, atol=1e-4), at_once, one_by_one)
 
 
 def test_group_norm_takes_quarters_of_the_channels_and_one_example_at_a_time():

@@ -69,7 +69,7 @@ def part_of(
     for group, params in zip(bank.groups, stacked, strict=True):
         own = rows[(rows >= first) & (rows < first + group.num_blocks)] - first
         if own.size:
-            kept = block_groups.Group(group.apply_block, len(own))
+            kept = group.group._replace(size=len(own))
             parts.append((kept, take(params, own)))
         first += group.num_blocks
     return tuple(group for group, _ in parts), tuple(params for _, params in parts)

@@ -10,6 +10,7 @@ from flax.linen.dtypes import promote_dtype
 
 from routing_jax.block_groups import Group
 from routing_jax.convolution import Conv3x3, conv, halve, halve_by_mean
+from routing_jax.normalisation import GroupNorm
 from routing_jax.products import dot_general
 from routing_jax.types import Params
 
@@ -58,7 +59,7 @@ class ConvBlock(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         x = Conv3x3(self.features, self.dtype)(x)
-        x = nn.GroupNorm(num_groups=1, dtype=self.dtype)(x)
+        x = GroupNorm(1, self.dtype)(x)
         return nn.relu(halve(x) if min(x.shape[1:3]) >= 4 else x)
 
     def multiply_adds(self, inputs: tuple[int, ...]) -> int:

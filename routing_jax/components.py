@@ -16,6 +16,7 @@ from flax.linen.dtypes import promote_dtype
 
 from routing_jax.config_components import NORM_GROUPS
 from routing_jax.convolution import Conv, conv_of_many
+from routing_jax.normalisation import GroupNorm
 from routing_jax.pooling import max_pool, mean_pool
 from routing_jax.types import Params
 
@@ -30,7 +31,7 @@ class NormRelu(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        return nn.relu(nn.GroupNorm(num_groups=NORM_GROUPS, dtype=self.dtype)(x))
+        return nn.relu(GroupNorm(NORM_GROUPS, self.dtype)(x))
 
 
 class ConvChain(nn.Module):

@@ -1,4 +1,4 @@
-"""Normalising behind the pooling against Flax's batch normalisation in front of it."""
+"""Normalisations against those of Flax: behind the pooling, and sums in another order."""
 
 import functools
 
@@ -10,7 +10,7 @@ import pytest
 
 from routing_jax.convolution import halve
 from routing_jax.isometric import batch_norm
-from routing_jax.normalisation import HalvedBatchNorm, moments
+from routing_jax.normalisation import GroupNorm, HalvedBatchNorm, moments
 
 
 class InFront(nn.Module):
@@ -84,3 +84,30 @@ def test_it_computes_in_its_number_format_and_keeps_float32_averages():
         )
     np.testing.assert_allclose(*(np.asarray(a, np.float32) for a in (y, expected)), atol=0.03)
     assert {leaf.dtype for leaf in jax.tree.leaves(moved)} == {jnp.dtype("float32")}
+
+
+@pytest.mark.parametrize("groups", [1, 2, 6])
+def test_group_norm_is_that_of_flax_in_value_and_gradients(groups):
+    rng = np.random.default_rng(0)
+    x, weights = (rng.normal(2.0, 3.0, (4, 3, 5, 6)).astype(np.float32) for _ in range(2))
+    params = {name: rng.normal(size=6).astype(np.float32) for name in ("scale", "bias")}
+
+    def by(module):
+        def total(params, x):
+            y = module.apply({"params": params}, x)
+            return (weights * y).sum(), y
+
+        return jax.grad(total, (0, 1), has_aux=True)(params, x)
+
+    ours, theirs = by(GroupNorm(groups)), by(nn.GroupNorm(num_groups=groups))
+    compare = functools.partial(np.testing.assert_allclose, rtol=1e-4, atol=1e-4)
+    jax.tree.map(compare, ours, theirs)
+
+
+def test_group_norm_sums_in_float32_and_answers_in_its_own_format():
+    # 1,000 and 1,008 are 8 apart, the spacing of bfloat16 there; normalised they are -1 and 1.
+    x = jnp.array([1000.0, 1008.0] * 2, jnp.bfloat16).reshape(1, 2, 2, 1)
+    module = GroupNorm(1, jnp.bfloat16)
+    y = module.apply(module.init(jax.random.key(0), x), x)
+    assert y.dtype == jnp.bfloat16
+    np.testing.assert_allclose(y.astype(jnp.float32).ravel(), [-1, 1, -1, 1], atol=0.02)

@@ -27,7 +27,7 @@ from routing_jax.training.state import (
     make_keys,
     routing_of,
 )
-from routing_jax.training.trainable import held
+from routing_jax.training.trainable import differentiated, held
 from routing_jax.types import Batch, Exploration, MultiTaskData, Params, Trajectory
 
 
@@ -148,7 +148,10 @@ def _learn(
 
     def loss_of(params: Params) -> tuple[jax.Array, tuple[Routed, Params]]:
         routed, updated = model.apply(
-            {"params": params, "batch_stats": state.batch_stats},
+            {
+                "params": differentiated(config.training.trainable, params),
+                "batch_stats": state.batch_stats,
+            },
             batch.images,
             exploration=lesson.exploration,
             tasks=lesson.tasks,

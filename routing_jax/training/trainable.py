@@ -42,6 +42,15 @@ def trains(trainable: str, params: Params) -> Params:
     return jax.tree_util.tree_map_with_path(in_parts, params)
 
 
+def differentiated(trainable: str, params: Params) -> Params:
+    """The parameters; those that do not train are constants, so that no gradient is computed."""
+
+    def of_leaf(on: bool, leaf: jax.Array) -> jax.Array:
+        return leaf if on else jax.lax.stop_gradient(leaf)
+
+    return jax.tree.map(of_leaf, trains(trainable, params), params)
+
+
 def held(trainable: str, before: Params, after: Params, *, num_old: int = 0) -> Params:
     """`after`, with the very bits of `before` where parameters do not train.
 

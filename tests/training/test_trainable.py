@@ -12,6 +12,7 @@ from small_compositional import SMALL_COMPOSITIONAL
 from routing_jax.data import loading
 from routing_jax.errors import UserError
 from routing_jax.training import loop
+from routing_jax.training.products_on_cpu import products
 from routing_jax.training.run import make_run
 from routing_jax.training.state import by_path
 from routing_jax.training.step import variables_of
@@ -76,6 +77,20 @@ def test_what_is_frozen_has_no_moments(tiny_config):
     moments = sum(leaf.size for leaf in jax.tree.leaves(state.optimizer) if leaf.size > 1)
     # Momentum, for two heads of 256 x 2 + 2.
     assert moments == numbers("head", state.params) == 2 * (256 * 2 + 2)
+
+
+def test_no_gradient_is_computed_of_what_is_frozen(tiny_config):
+    def multiply_adds(trainable):
+        config = tiny_config(**COMPOSITIONAL, training__trainable=trainable)
+        run = make_run(config, loading.load(config.data, say=lambda _: None))
+        train = loop.to_device(run.tasks.train)
+        traced = jax.jit(run.program.step).trace(run.init(run.hyper, train), run.hyper, train)
+        return sum(product.multiply_adds for product in products(traced.jaxpr.jaxpr))
+
+    # Of all: forward, of inputs and of kernels. Mixing weights need the latter two of all blocks.
+    head, route, everything = map(multiply_adds, ("head", "head,mixing", "all"))
+    assert head < 0.6 * everything
+    assert head < route < everything
 
 
 def test_with_frozen_averages_no_answer_of_a_training_pass_depends_on_the_batch(tiny_config):

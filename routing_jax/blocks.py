@@ -8,8 +8,9 @@ import jax
 import jax.numpy as jnp
 from flax.linen.dtypes import promote_dtype
 
+from routing_jax import block_groups
 from routing_jax.block_groups import Group
-from routing_jax.convolution import Conv3x3, conv, halve, halve_by_mean
+from routing_jax.convolution import Conv3x3, conv, conv_of_many, halve, halve_by_mean
 from routing_jax.normalisation import GroupNorm
 from routing_jax.products import dot_general
 from routing_jax.types import Params
@@ -90,6 +91,14 @@ class ValidConvBlock(nn.Module):
         x = nn.relu(conv(x, kernel, padding="valid") + bias[None, None, None])
         return halve_by_mean(x) if self.pool else x
 
+    def apply_all(self, bank: Params, x: jax.Array) -> jax.Array:
+        """Every block of a bank on the same maps; see `block_groups.ApplyAll`."""
+        x, kernels, biases = promote_dtype(x, bank["kernel"], bank["bias"], dtype=self.dtype)
+        maps = conv_of_many(x, kernels, padding="valid") + biases[None, None, None]
+        x = nn.relu(maps.reshape(*maps.shape[:3], -1))
+        x = halve_by_mean(x) if self.pool else x
+        return jnp.moveaxis(x.reshape(*x.shape[:3], *biases.shape), 3, 0)
+
     def multiply_adds(self, inputs: tuple[int, ...]) -> int:
         """Of the convolution, for one example of shape `inputs`."""
         height, width, channels = inputs
@@ -139,6 +148,10 @@ class BlockBank(nn.Module):
         apply_all = getattr(self._unbound(), "apply_all", None)
         return Group(self.apply_block, self.num_blocks, apply_all)
 
+    def in_groups(self, x: jax.Array) -> tuple[tuple[Group, ...], block_groups.Bank]:
+        """The groups of the bank, this one alone, and the stacked parameters of each."""
+        return (self.group,), (self(x),)
+
     @property
     def blocks(self) -> tuple[nn.Module, ...]:
         """The block of each number."""
@@ -184,6 +197,10 @@ class MixedBank(nn.Module):
     def apply_block(self) -> tuple[Group, ...]:
         """The functions of the groups' blocks, as `dispatch` takes them."""
         return tuple(group.group for group in self.groups)
+
+    def in_groups(self, x: jax.Array) -> tuple[tuple[Group, ...], block_groups.Bank]:
+        """The groups of the bank, and the stacked parameters of each."""
+        return self.apply_block, self(x)
 
     @property
     def apply_ragged(self) -> None:

@@ -60,19 +60,22 @@ def conv(
     return _convolve(x, kernel, zeros) if stride == 1 else _strided(x, kernel, stride, padding)
 
 
-def conv_of_many(x: jax.Array, kernels: jax.Array, *, stride: int = 1) -> jax.Array:
+def conv_of_many(
+    x: jax.Array, kernels: jax.Array, *, stride: int = 1, padding: Padding = "same"
+) -> jax.Array:
     """Several kernels on the same maps, as one convolution with the features of all.
 
     Args:
       x: [B, height, width, channels].
       kernels: [K, rows, columns, channels, features].
       stride: see `conv`.
+      padding: see `conv`.
 
     Returns:
       [B, height', width', K, features].
     """
     joined = jnp.moveaxis(kernels, 0, 3)
-    out = conv(x, joined.reshape(*joined.shape[:3], -1), stride=stride)
+    out = conv(x, joined.reshape(*joined.shape[:3], -1), stride=stride, padding=padding)
     return out.reshape(*out.shape[:3], *joined.shape[3:])
 
 
@@ -186,14 +189,22 @@ def _unless_kernels_are_mapped(
     return forward
 
 
+_SLOW_FEATURES, _FAST_FEATURES = 16, 24
+"""Of one channel: XLA's CPU backend takes some times as long for up to 16 as it does for 24."""
+
+
 def _native(
     x: jax.Array, kernel: jax.Array, *, stride: int, padding: str | list[tuple[int, int]]
 ) -> jax.Array:
-    """The convolution of the backend."""
+    """The convolution of the backend; see `_SLOW_FEATURES`."""
     padding = padding.upper() if isinstance(padding, str) else padding
-    return jax.lax.conv_general_dilated(
+    channels, features = kernel.shape[2:]
+    if channels == 1 and features <= _SLOW_FEATURES and jax.default_backend() == "cpu":
+        kernel = jnp.pad(kernel, ((0, 0), (0, 0), (0, 0), (0, _FAST_FEATURES - features)))
+    out = jax.lax.conv_general_dilated(
         x, kernel, (stride, stride), padding, dimension_numbers=_AXES
     )
+    return out[..., :features]
 
 
 def _by_slices(x: jax.Array, kernel: jax.Array, around: tuple[int, int]) -> jax.Array:

@@ -64,12 +64,22 @@ def test_convolutions_one_by_one(name, sides, stride):
     np.testing.assert_allclose(found, expected, atol=2e-4)
 
 
-@pytest.mark.parametrize("stride", [1, 2])
-@pytest.mark.parametrize("name", ["conv5", "conv3_twice"])
-def test_all_blocks_at_once_are_the_blocks_one_by_one(name, stride):
-    bank, x = BlockBank(COMPONENTS[name](4, stride), num_blocks=3), normal(5, *INPUTS)
+@pytest.mark.parametrize(
+    "block",
+    [
+        COMPONENTS["conv5"](4),
+        COMPONENTS["conv5"](4, 2),
+        COMPONENTS["conv3_twice"](4, 2),
+        ValidConvBlock(4, side=5, pool=False),
+        ValidConvBlock(4, side=3, pool=True),
+    ],
+    ids=["conv5", "conv5 with a stride", "conv3_twice with a stride", "valid", "valid and pooled"],
+)
+def test_all_blocks_at_once_are_the_blocks_one_by_one(block):
+    bank, x = BlockBank(block, num_blocks=3), normal(5, *INPUTS)
     params = random_params(bank, x)["blocks"]
-    weights = normal(3, 5, *(-(-side // stride) for side in INPUTS[:2]), 4)
+    shape = jax.eval_shape(bank.apply_block, jax.tree.map(lambda leaf: leaf[0], params), x).shape
+    weights = normal(3, *shape)
 
     def by(apply_all):
         def total(params, x):

@@ -181,7 +181,7 @@ def mix_through(
     """
     for depth, bank in enumerate(banks):
         own = {} if computed is None else {"computed": computed[:, depth]}
-        x = mix(bank.apply_block, bank(x[0]), x, weights[:, depth], **own)
+        x = mix(*bank.in_groups(x[0]), x, weights[:, depth], **own)
         if finish:
             x = dispatch.on_rows(finish[depth], x)
     return x

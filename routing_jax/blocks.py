@@ -144,7 +144,7 @@ class BlockBank(nn.Module):
 
     @property
     def group(self) -> Group:
-        """The functions of the blocks, as part of a bank of unlike ones."""
+        """The functions of one block and, if it has that, of all on the same rows."""
         apply_all = getattr(self._unbound(), "apply_all", None)
         return Group(self.apply_block, self.num_blocks, apply_all)
 

@@ -25,7 +25,7 @@ _WINDOW = 3
 
 
 class NormRelu(nn.Module):
-    """Group normalisation of four groups of channels, then ReLU: of maps [B, ..., channels]."""
+    """Group normalisation of four groups, then ReLU: of maps [B, height, width, channels]."""
 
     dtype: jnp.dtype = jnp.float32
 

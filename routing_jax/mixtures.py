@@ -25,7 +25,7 @@ def mix_outputs(apply_block: Blocks, bank: Bank, x: jax.Array, weights: jax.Arra
     """Runs every block on every example and adds up the outputs by the weights of the task.
 
     Args:
-      apply_block: the function of one block, or the groups of a bank of unlike blocks.
+      apply_block: the function of one block, or the groups of a bank.
       bank: stacked parameters, each leaf [K, ...], or those of each group.
       x: [T, n, ...].
       weights: float32 [T, K].
@@ -61,7 +61,7 @@ def mix_active(
     examples, as in evaluation; under a `vmap` over weights every block is run after all.
 
     Args:
-      apply_block: the function of one block, or the groups of a bank of unlike blocks.
+      apply_block: the function of one block, or the groups of a bank.
       bank: stacked parameters, each leaf [K, ...], or those of each group.
       x: [T, n, ...].
       weights: float32 [T, K].

@@ -61,8 +61,16 @@ class GroupNorm(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        """[B, height, width, channels] to the same in `dtype`."""
+        """[B, height, width, channels] to the same in `dtype`.
+
+        Raises:
+          ValueError: the groups do not share the channels evenly.
+        """
         channels = x.shape[-1:]
+        if channels[0] % self.num_groups:
+            raise ValueError(
+                f"{channels[0]} channels do not make {self.num_groups} groups; take a multiple"
+            )
         scale = self.param("scale", nn.initializers.ones, channels)
         bias = self.param("bias", nn.initializers.zeros, channels)
         x = x.astype(jnp.float32)
@@ -74,7 +82,8 @@ class GroupNorm(nn.Module):
 
     def _over_groups(self, means: jax.Array) -> jax.Array:
         """Means of channels [B, channels] to those of their groups, of the same shape."""
-        channels = means.reshape(means.shape[0], self.num_groups, -1)
+        of_group = means.shape[1] // self.num_groups
+        channels = means.reshape(means.shape[0], self.num_groups, of_group)
         of_groups = channels.mean(-1, keepdims=True)
         return jnp.broadcast_to(of_groups, channels.shape).reshape(means.shape)
 

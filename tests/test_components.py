@@ -65,18 +65,26 @@ def test_convolutions_one_by_one(name, sides, stride):
 
 
 @pytest.mark.parametrize(
-    "block",
+    ("block", "maps"),
     [
-        COMPONENTS["conv5"](4),
-        COMPONENTS["conv5"](4, 2),
-        COMPONENTS["conv3_twice"](4, 2),
-        ValidConvBlock(4, side=5, pool=False),
-        ValidConvBlock(4, side=3, pool=True),
+        (COMPONENTS["conv5"](4), (5, *INPUTS)),
+        (COMPONENTS["conv5"](4, 2), (5, *INPUTS)),
+        (COMPONENTS["conv3_twice"](4, 2), (5, *INPUTS)),
+        (COMPONENTS["conv3"](4), (64, 4, 4, 4)),
+        (ValidConvBlock(4, side=5, pool=False), (5, *INPUTS)),
+        (ValidConvBlock(4, side=3, pool=True), (5, 7, 8, 1)),
     ],
-    ids=["conv5", "conv5 with a stride", "conv3_twice with a stride", "valid", "valid and pooled"],
+    ids=[
+        "one",
+        "a stride",
+        "two and a stride",
+        "small maps",
+        "valid",
+        "valid, pooled, one channel",
+    ],
 )
-def test_all_blocks_at_once_are_the_blocks_one_by_one(block):
-    bank, x = BlockBank(block, num_blocks=3), normal(5, *INPUTS)
+def test_all_blocks_at_once_are_the_blocks_one_by_one(block, maps):
+    bank, x = BlockBank(block, num_blocks=3), normal(*maps)
     params = random_params(bank, x)["blocks"]
     shape = jax.eval_shape(bank.apply_block, jax.tree.map(lambda leaf: leaf[0], params), x).shape
     weights = normal(3, *shape)

@@ -188,6 +188,7 @@ def test_a_sweep_whose_cells_all_fail_says_so(tmp_path, capsys):
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 def test_workers_train_the_static_list_side_by_side(tmp_path, monkeypatch, capsys):
     workdir = tmp_path / "sweep"
     monkeypatch.setenv("XLA_PYTHON_CLIENT_PREALLOCATE", "true")  # so that it is as before, later

@@ -51,6 +51,17 @@ SYSTEMS = {
 
 ON_DATA_ALONE = {
     "compositional": SMALL_COMPOSITIONAL,
+    "switched_components": {
+        "data__share_images": False,
+        "model__name": "gumbel_matrix",
+        "model__encoder": "pointwise",
+        "model__block": "components",
+        "model__components": "2xconv3 max_pool",
+        "model__num_blocks": None,
+        "model__head": "own",
+        "router__rule": "gumbel_softmax",
+        "router__optimizer": "adam",
+    },
     "components": {
         "data__share_images": False,
         "model__encoder": "pointwise",

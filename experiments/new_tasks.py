@@ -22,10 +22,11 @@ Command: a source first (system=routing, gumbel, compositional, trunk), then tas
         --workdir=runs/new_tasks_gumbel_scratch
     python -m routing_jax.reporting.tables --commands prints those of all rows.
 
-Expected: not measured yet. Aimed at: route and head above the head alone in every system, and above
-scratch with 10 and 50 images a class.
+Expected: with 50 images a class, three seeds each, route and head, head alone, from scratch:
+    routing 47.2, 41.3, 51.8 %; gumbel 54.2, 54.0, 53.6 %; compositional 48.7, 47.8, 48.3 %; trunk
+    51.1 % (head) and 49.6 % (results/new_tasks_*_50.json). All sizes stand in BUILD_NOTES.md.
 
-Minutes: not measured yet.
+Minutes: 9 to 25 for a source, 0.3 to 3 for a seed of a row, on one CPU core.
 """
 
 import ml_collections

@@ -17,8 +17,9 @@ Command: the source first, then a row from it:
     Rows: head, mixing (with heads), all, scratch. Images a class: 10, 50, 500. They start from
     runs/compositional_transfer; another source is named with --config.training.init_from.
 
-Expected: with 50 images a class 48.67 ± 0.22 % (head), 49.21 ± 0.60 % (mixing), 49.31 ± 0.37 % (all)
-    and 48.28 ± 0.30 % (scratch), three seeds each (results/compositional_transfer_*_50.json): level.
+Expected: with 50 images a class 48.67 ± 0.22 % (head), 49.21 ± 0.60 % (mixing), 49.31 ± 0.37 %
+    (all) and 48.28 ± 0.30 % (scratch), three seeds each: level
+    (results/compositional_transfer_*_50.json; scratch: new_tasks_compositional_scratch_50.json).
     Aimed at was mixing at least 3 points above head.
 
 Minutes: 28 for the source and 1 to 3 for a seed of a row, on one CPU core beside other work.

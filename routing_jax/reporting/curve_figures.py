@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator
 
 from routing_jax.reporting.figure_style import line_look, new_figure, save, tidy
-from routing_jax.reporting.formats import curve_set, measured, scale
+from routing_jax.reporting.formats import averaged, curve_set, measured, scale
 from routing_jax.reporting.looks import FEW_POINTS, LOSSES, spans_a_decade
 from routing_jax.reporting.routing_file import Routing
 
@@ -68,7 +68,7 @@ def _draw_metrics(axes: Axes, results: dict[str, Any]) -> None:
     for number, step in enumerate((results.get("selection") or {}).get("step", ())):
         label = "" if number else "judged at the best step"
         axes.axvline(step, color="0.6", linestyle=":", linewidth=1, label=label)
-    axes.set_ylabel(f"{curve_set(results)} {names[0]} ({unit}mean over tasks)")
+    axes.set_ylabel(f"{curve_set(results)} {names[0]} ({unit}{averaged(results)})")
     axes.legend(fontsize=8)
 
 

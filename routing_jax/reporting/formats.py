@@ -123,9 +123,15 @@ def heading(results: dict[str, Any]) -> str:
     """What every table and figure says first: "mnist_mtl on mnist, 10 tasks, 3 seeds"."""
     seeds = len(results["seeds"])
     counted = f"seed {results['seeds'][0]}" if seeds == 1 else f"{seeds} seeds"
-    tasks = len(results["tasks"])
+    tasks, new = len(results["tasks"]), results.get("new_tasks")
     plural = "task" if tasks == 1 else "tasks"
+    counted = f"{len(new['tasks'])} of them new, {counted}" if new else counted
     return f"{results['experiment']} on {dataset_label(results)}, {tasks} {plural}, {counted}"
+
+
+def averaged(results: dict[str, Any]) -> str:
+    """What curves, and metrics in a sweep, are of: the new tasks alone where some were added."""
+    return "mean over the new tasks" if results.get("new_tasks") else "mean over tasks"
 
 
 def _number(value: float | None) -> float:

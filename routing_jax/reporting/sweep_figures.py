@@ -10,11 +10,11 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from routing_jax.reporting.figure_style import line_look, new_figure, save, tidy
-from routing_jax.reporting.formats import curve_set, scale
+from routing_jax.reporting.formats import averaged, curve_set, scale
 from routing_jax.reporting.sweep_lines import (
     apart,
     settings_label,
-    spans_two_decades,
+    spans_far,
     swept_numbers,
 )
 from routing_jax.reporting.sweep_summary import (
@@ -75,8 +75,9 @@ def _draw_against(rows: Sequence[Row], field: str, metric: str, about: dict[str,
         axes.plot(x, mean, marker="o", markersize=4, label=settings_label(others), **look)
         axes.fill_between(x, mean - error, mean + error, color=look["color"], **_BAND)
     axes.set_xlabel(field)
-    axes.set_ylabel(f"{about['dataset']['evaluated_on']} {_words(metric)} ({unit}mean over tasks)")
-    if spans_two_decades([row.settings[field] for row in rows]):
+    evaluated_on = about["dataset"]["evaluated_on"]
+    axes.set_ylabel(f"{evaluated_on} {_words(metric)} ({unit}{averaged(about)})")
+    if spans_far([row.settings[field] for row in rows]):
         axes.set_xscale("log")
     axes.legend(fontsize=8)
     tidy(axes)
@@ -99,7 +100,7 @@ def _draw_curves(
         _draw_panel(axes, panel, field, metric, title=settings_label(others) if others else "")
     for axes in grid[:, 0]:
         unit = scale(metric)[1]
-        axes.set_ylabel(f"{curve_set(about)} {_words(metric)} ({unit}mean over tasks)")
+        axes.set_ylabel(f"{curve_set(about)} {_words(metric)} ({unit}{averaged(about)})")
     grid[0, 0].legend(fontsize=8)
     return figure
 

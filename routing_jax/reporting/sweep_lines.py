@@ -27,9 +27,13 @@ def settings_label(settings: Settings) -> str:
     return ", ".join(f"{field} = {value}" for field, value in settings) or "all cells"
 
 
-def spans_two_decades(values: Sequence[float]) -> bool:
+_FAR = 30
+"""How many times the least the largest number is where a linear axis crowds the small ones."""
+
+
+def spans_far(values: Sequence[float]) -> bool:
     """Whether positive numbers reach so far apart that an axis of them is better logarithmic."""
-    return min(values) > 0 and max(values) >= 100 * min(values)
+    return min(values) > 0 and max(values) >= _FAR * min(values)
 
 
 def _is_swept_number(rows: Sequence[Row], field: str) -> bool:

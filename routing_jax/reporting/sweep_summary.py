@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from routing_jax.errors import UserError
-from routing_jax.reporting.formats import heading, higher_is_better, measured, with_error
+from routing_jax.reporting.formats import averaged, heading, higher_is_better, measured, with_error
 from routing_jax.reporting.results import learned_test
 
 SEED = "training.seed"
@@ -81,10 +81,12 @@ def _rank(row: Row) -> tuple[int, float]:
 
 def sweep_table(rows: Sequence[Row], cells: Sequence[Cell]) -> Table:
     """The rows as a table: settings, seeds, and each metric with its standard error."""
+    about = merged_results(cells)
+    of = "mean over tasks" if about is None else averaged(about)
     table = Table(
         title=title_of(cells),
         title_justify="left",
-        caption="mean ± standard error over seeds, of the mean over tasks",
+        caption=f"mean ± standard error over seeds, of the {of}",
         caption_justify="left",
     )
     for field in rows[0].settings:

@@ -76,6 +76,17 @@ def test_settings_are_sorted_by_their_mean_over_seeds():
     assert rows[2].means == {}
 
 
+def test_where_tasks_were_added_the_table_says_that_it_is_about_them():
+    cells = [of(0.0, seed, 0.9) for seed in (0, 1)]
+    for one in cells:
+        new = {"tasks": ["c"], "test": {"accuracy": {"mean": 0.6}}}
+        one["results"] |= {"tasks": ["a", "b", "c"], "new_tasks": new}
+    text = " ".join(table_text(summarise(cells), cells).split())
+    assert text.startswith("probe on digits, 3 tasks, 1 of them new, 2 seeds ")
+    assert "over seeds, of the mean over the new tasks" in text
+    assert "60.00 ± 0.00 %" in text
+
+
 def test_the_table():
     console = Console(width=80, record=True)
     console.print(sweep_table(summarise(CELLS), CELLS))

@@ -4,13 +4,13 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from routing_jax.reporting.formats import scale
+from routing_jax.reporting.formats import averaged, scale
 from routing_jax.reporting.page.collect import FoundSweep
 from routing_jax.reporting.page.figures import Figure, line_figure, line_traces
 from routing_jax.reporting.sweep_lines import (
     apart,
     settings_label,
-    spans_two_decades,
+    spans_far,
     swept_numbers,
 )
 from routing_jax.reporting.sweep_summary import Row, summarise
@@ -39,13 +39,13 @@ def _against(sweep: FoundSweep, rows: Sequence[Row], field: str, metric: str) ->
         mean = factor * np.array([row.means[metric] for row in line])
         error = factor * np.array([row.errors[metric] or 0.0 for row in line])
         traces += line_traces(settings_label(others), values, mean, error, index=index, marks=True)
-    far = spans_two_decades([row.settings[field] for row in rows])
+    far = spans_far([row.settings[field] for row in rows])
     evaluated_on = sweep.trained[0].results["dataset"]["evaluated_on"]
     failed = sum(cell["results"] is None for cell in sweep.cells)
     return line_figure(
         f"{sweep.name}: {words} against {field}",
         x=field,
-        y=f"{evaluated_on} {words} ({unit}mean over tasks)",
+        y=f"{evaluated_on} {words} ({unit}{averaged(sweep.trained[0].results)})",
         traces=traces,
         note=f"{_EXPLAINED} {failed} cells failed." if failed else _EXPLAINED,
         **({"xaxis": {"type": "log"}} if far else {}),

@@ -77,8 +77,11 @@ def _draw_against(rows: Sequence[Row], field: str, metric: str, about: dict[str,
     axes.set_xlabel(field)
     evaluated_on = about["dataset"]["evaluated_on"]
     axes.set_ylabel(f"{evaluated_on} {_words(metric)} ({unit}{averaged(about)})")
-    if spans_far([row.settings[field] for row in rows]):
+    swept = sorted({row.settings[field] for row in rows})
+    if spans_far(swept):
         axes.set_xscale("log")
+        axes.set_xticks(swept, [f"{value:g}" for value in swept])
+        axes.minorticks_off()
     axes.legend(fontsize=8)
     tidy(axes)
     return figure

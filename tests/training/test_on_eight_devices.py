@@ -60,7 +60,7 @@ ON_DATA_ALONE = {
         "model__num_blocks": None,
         "model__head": "own",
         "router__rule": "gumbel_softmax",
-        "router__optimizer": "adam",
+        "router__optimizer": "sgd",  # Adam would make steps of gradients that are rounding
     },
     "components": {
         "data__share_images": False,

@@ -10,8 +10,9 @@ from flax.linen.dtypes import promote_dtype
 
 from routing_jax import block_groups
 from routing_jax.block_groups import Group
-from routing_jax.convolution import Conv3x3, conv, conv_of_many, halve, halve_by_mean
+from routing_jax.convolution import Conv3x3, conv, conv_of_many
 from routing_jax.normalisation import GroupNorm
+from routing_jax.pooling import halve, halve_by_mean
 from routing_jax.products import dot_general
 from routing_jax.types import Params
 

@@ -1,4 +1,4 @@
-"""Convolution and pooling that stay fast inside a compiled loop and under `vmap` on CPU.
+"""Convolution that stays fast inside a compiled loop and under `vmap` on CPU.
 
 XLA's CPU backend runs the gradient of a convolution in its kernel tens of times slower inside a
 loop than outside, and turns a `vmap` over kernels into a slow grouped convolution. There shifted
@@ -328,68 +328,6 @@ def _into_channels(x: jax.Array, axis: int, stride: int, channels: int) -> jax.A
     merged = list(x.shape)
     merged[channels : channels + 2] = [merged[channels] * merged[channels + 1]]
     return x.reshape(merged)
-
-
-@jax.custom_vjp
-def halve(x: jax.Array) -> jax.Array:
-    """2x2 max-pooling with stride 2; an odd last row or column is cropped.
-
-    The gradient goes where the forward pass found the maximum, the first of equals: a gradient that
-    asks again which entry equals the maximum may find none (see `larger`).
-
-    Args:
-      x: [B, height, width, channels].
-
-    Returns:
-      [B, height // 2, width // 2, channels].
-    """
-    return _halve_forward(x)[0]
-
-
-def _halve_forward(x: jax.Array) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
-    """The pooled map, and behind it where in its window each maximum stood, and what is cropped."""
-    windows = _windows(x)
-    a, b, c, d = (windows[:, :, row, :, column] for row in (0, 1) for column in (0, 1))
-    upper, lower = larger(a, b), larger(c, d)
-    place = jnp.where(upper >= lower, jnp.where(a >= b, 0, 1), jnp.where(c >= d, 2, 3))
-    cropped = jnp.zeros((x.shape[1] % 2, x.shape[2] % 2))
-    return larger(upper, lower), (place.astype(jnp.uint8), cropped)
-
-
-def _halve_backward(
-    residuals: tuple[jax.Array, jax.Array], gradient: jax.Array
-) -> tuple[jax.Array]:
-    place, cropped = residuals
-    batch, height, width, channels = gradient.shape
-    places = jnp.arange(4, dtype=jnp.uint8).reshape(1, 1, 2, 1, 2, 1)
-    chosen = place[:, :, None, :, None] == places
-    spread = jnp.where(chosen, gradient[:, :, None, :, None], 0)
-    spread = spread.reshape(batch, 2 * height, 2 * width, channels)
-    return (jnp.pad(spread, ((0, 0), *((0, odd) for odd in cropped.shape), (0, 0))),)
-
-
-halve.defvjp(_halve_forward, _halve_backward)
-
-
-def larger(a: jax.Array, b: jax.Array) -> jax.Array:
-    """The larger of each two, the first of equals: a maximum whose gradient is never lost.
-
-    The gradient of a maximum asks which entries equal it, and finds none where the compiler
-    computes them a second time with other rounding; a choice always passes the gradient on.
-    """
-    return jnp.where(a >= b, a, b)
-
-
-def halve_by_mean(x: jax.Array) -> jax.Array:
-    """2x2 average-pooling; as `halve` otherwise."""
-    return _windows(x).mean(axis=(2, 4))
-
-
-def _windows(x: jax.Array) -> jax.Array:
-    """[B, height // 2, 2, width // 2, 2, channels]."""
-    batch, height, width, channels = x.shape
-    rows, columns = height // 2, width // 2
-    return x[:, : 2 * rows, : 2 * columns].reshape(batch, rows, 2, columns, 2, channels)
 
 
 class Conv(nn.Module):

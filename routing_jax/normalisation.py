@@ -4,8 +4,8 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from routing_jax.convolution import halve
 from routing_jax.isometric import MOMENTUM
+from routing_jax.pooling import halve
 
 _EPSILON = 1e-5
 """Of `flax.linen.BatchNorm`."""

@@ -11,8 +11,9 @@ import pytest
 from hypothesis import strategies as st
 
 from routing_jax import convolution
-from routing_jax.convolution import Conv, Conv3x3, conv, halve, halve_by_mean
+from routing_jax.convolution import Conv, Conv3x3, conv
 from routing_jax.models.encoders import ConvEncoder
+from routing_jax.pooling import halve, halve_by_mean
 from routing_jax.training.products_on_cpu import EIGEN
 
 SHAPES = st.tuples(*(st.integers(1, 5) for _ in range(5)))  # B, height, width, channels, features

@@ -8,9 +8,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from routing_jax.convolution import halve
 from routing_jax.isometric import batch_norm
 from routing_jax.normalisation import GroupNorm, HalvedBatchNorm, moments
+from routing_jax.pooling import halve
 
 
 class InFront(nn.Module):

@@ -1,6 +1,7 @@
 """What each task takes of each block at each depth, the order it reads as, and how pure it is."""
 
 import math
+import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,8 @@ PANELS_A_ROW = 5
 CELL = (0.42, 0.2)
 """Width and height of a cell, in inches."""
 SMALLEST_WIDTH = 7.0
+_TITLE = 22
+"""Characters of a line above a panel; longer names would run into each other."""
 PATH = {"color": "#D55E00", "linewidth": 1.4, "marker": "o", "markersize": 3.5}
 
 
@@ -39,7 +42,7 @@ def draw_mixing_weights(results: dict[str, Any], figures_dir: Path) -> Path:
     for axes, task, name in zip(panels.flat, weights, results["tasks"], strict=False):
         image = axes.imshow(task, cmap="cividis", vmin=0, vmax=1, aspect="auto")
         axes.plot(task.argmax(-1), range(depth), **PATH)
-        axes.set_title(name, fontsize=8)
+        axes.set_title(textwrap.fill(name.replace("_", " "), _TITLE), fontsize=8)
         axes.set_xticks(range(blocks))
     for axes in panels[:, 0]:
         _label_depths(axes, depth)

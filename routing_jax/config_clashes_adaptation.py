@@ -56,6 +56,14 @@ _DATA = (
         "held-out labels of a target would choose for it, which has none; set "
         "data.validation_fraction to 0",
     ),
+    *(
+        Clash(
+            ("data.target", name),
+            lambda target, value, default=default: bool(target) and value != default,
+            f"the target's images would be chosen by its labels; set {name} to {default}",
+        )
+        for name, default in (("data.examples_per_class", None), ("data.label_fraction", 1.0))
+    ),
 )
 
 _NETWORK = (
@@ -120,6 +128,20 @@ _TRAINING = (
             f"nothing adapts without a target; leave {name} at {field.default!r}",
         )
         for name, field in FIELDS.items()
+    ),
+    *(
+        Clash(
+            ("adaptation.loss", name),
+            lambda loss, value, without=without, default=FIELDS[name].default: (
+                loss in without and value != default
+            ),
+            f"this loss has no use for it; leave {name} at {FIELDS[name].default!r}",
+        )
+        for name, without in (
+            ("adaptation.opponent_learning_rate", ("moments",)),
+            ("adaptation.moments_weight", ("adversarial",)),
+            ("adaptation.moments_of", ("adversarial",)),
+        )
     ),
 )
 

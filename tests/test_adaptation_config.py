@@ -62,6 +62,31 @@ TOO_FEW = (
             "target would choose for it, which has none; set data.validation_fraction to 0",
         ),
         (
+            {"data__examples_per_class": 10},
+            "data.target = 'usps' and data.examples_per_class = 10 clash: the target's images "
+            "would be chosen by its labels; set data.examples_per_class to None",
+        ),
+        (
+            {"data__label_fraction": 0.5},
+            "data.target = 'usps' and data.label_fraction = 0.5 clash: the target's images would "
+            "be chosen by its labels; set data.label_fraction to 1.0",
+        ),
+        (
+            {"adaptation__opponent_learning_rate": 0.1},
+            "adaptation.loss = 'moments' and adaptation.opponent_learning_rate = 0.1 clash: this "
+            "loss has no use for it; leave adaptation.opponent_learning_rate at 0.0001",
+        ),
+        (
+            {"adaptation__loss": "adversarial", "adaptation__moments_weight": 0.1},
+            "adaptation.loss = 'adversarial' and adaptation.moments_weight = 0.1 clash: this loss "
+            "has no use for it; leave adaptation.moments_weight at 0.0005",
+        ),
+        (
+            {"adaptation__loss": "adversarial", "adaptation__moments_of": "head"},
+            "adaptation.loss = 'adversarial' and adaptation.moments_of = 'head' clash: this loss "
+            "has no use for it; leave adaptation.moments_of at 'maps'",
+        ),
+        (
             {"model__head": "own"},
             "data.target = 'usps' and model.head = 'own' clash: a head of the target's own could "
             "not learn without labels; set model.head to shared",

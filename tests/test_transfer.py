@@ -125,6 +125,17 @@ def test_weights_that_all_tasks_share_belong_to_none(source):
     assert "params.router.logits" not in transfer.owned_by_tasks(run)
 
 
+def test_mixing_weights_without_new_averages_keep_the_temperature_of_the_source(source):
+    colder = {"router__temperature": 1.0, "router__temperature_end": 0.1}
+    started(planned(source, **colder))  # all trains
+    with pytest.raises(UserError) as error:
+        started(planned(source, training__trainable="head,mixing", **colder))
+    assert str(error.value) == (
+        f"training.init_from = {source} ended at a temperature of 1 of its mixing weights: set "
+        "router.temperature to 1 and router.temperature_end to None."
+    )
+
+
 def test_a_network_that_is_all_the_tasks_own_has_nothing_for_others(finished):
     # One block for each task at each depth.
     with pytest.raises(UserError, match="has nothing for this run: its tasks are other ones"):

@@ -26,6 +26,7 @@ from routing_jax.training.manifest import newest_version, told_version
 from routing_jax.training.state import TrainState, by_path
 from routing_jax.training.step import variables_of
 from routing_jax.training.streamed import shapes_of
+from routing_jax.training.trainable import chosen
 from routing_jax.workdir import Workdir
 
 _SHAPING = ("model.", "dispatch.", "router.", "data.image_size", "data.name", "data.tasks")
@@ -99,6 +100,7 @@ def _suitable(source: _Source, one: loop.Run) -> dict[str, np.ndarray]:
     """The arrays that the run takes over."""
     here = by_path(variables_of(loop.abstract_state(one)))
     same_tasks = (source.dataset, source.tasks) == (one.tasks.name, one.tasks.task_names)
+    _require_temperature(source, one)
     if one.program.config.data.target:
         source, own = _with_target(source, one), set()
     else:
@@ -118,7 +120,7 @@ def _with_target(source: _Source, one: loop.Run) -> _Source:
     """The source as if it had the run's tasks: the target, the last of them, is a copy of one.
 
     Raises:
-      UserError: the source has learned other tasks, or the target, or at another temperature.
+      UserError: the source has learned other tasks, or the target.
     """
     config, tasks = one.program.config, one.tasks.task_names
     labelled, target = tasks[:-1], config.data.target
@@ -134,7 +136,6 @@ def _with_target(source: _Source, one: loop.Run) -> _Source:
             f"{told}, and the target of this run, {target}, is among them: name a run without it "
             "in data.domains."
         )
-    _require_temperature(source, one)
     start = config.adaptation.start_from or labelled[0]
     rows = [source.tasks.index(name) for name in (*labelled, start)]
     axes, arrays = owned_by_tasks(one), dict(source.arrays)
@@ -146,13 +147,22 @@ def _with_target(source: _Source, one: loop.Run) -> _Source:
 
 
 def _require_temperature(source: _Source, one: loop.Run) -> None:
-    """Mixing weights keep their meaning only at the temperature that they have ended at."""
-    ended = float(source.arrays.get("batch_stats.router.temperature", 1.0))
+    """Raises UserError where mixing weights would stay, or be drawn, at another temperature.
+
+    They keep their meaning only at the temperature that they have ended at, and it stays unless
+    running averages are trained.
+    """
+    ended = source.arrays.get("batch_stats.router.temperature")
+    config = one.program.config
+    anew = {"mixing", "statistics"} <= chosen(config.training.trainable)
+    if ended is None or (anew and not config.data.target):
+        return
     now = {float(one.hyper.temperature), float(one.hyper.temperature_end)}
-    if not all(math.isclose(ended, value, rel_tol=0.01) for value in now):
+    if not all(math.isclose(float(ended), value, rel_tol=0.01) for value in now):
         raise UserError(
-            f"{source.named} ended at a temperature of {ended:.3g} of its mixing "
-            f"weights: set router.temperature to {ended:.3g} and router.temperature_end to None."
+            f"{source.named} ended at a temperature of {float(ended):.3g} of its mixing "
+            f"weights: set router.temperature to {float(ended):.3g} and router.temperature_end to "
+            "None."
         )
 
 

@@ -244,6 +244,14 @@ _ROUTER = (
     ),
 )
 
+_PENALTIES = (
+    "router.budget_weight",
+    "router.certainty_weight",
+    "router.empty_weight",
+    "router.count_weight",
+)
+"""Weights of what switches cost."""
+
 _UNUSED = (
     *(
         Clash(
@@ -251,12 +259,15 @@ _UNUSED = (
             lambda model, weight: model != "gumbel_matrix" and weight > 0,
             f"only gumbel_matrix switches blocks on and off; set {name} to 0",
         )
-        for name in (
-            "router.budget_weight",
-            "router.certainty_weight",
-            "router.empty_weight",
-            "router.count_weight",
+        for name in _PENALTIES
+    ),
+    *(
+        Clash(
+            ("router.policy", name),
+            lambda policy, weight: policy == "fixed" and weight > 0,
+            f"nothing changes given routes; set {name} to 0",
         )
+        for name in _PENALTIES
     ),
     Clash(
         ("model.name", "router.skip_below"),

@@ -57,20 +57,24 @@ def choose(
 
     Args:
         config: Changed in place.
-        arg: A list such as "route=conv,baseline=cross_stitch"; later choices win.
+        arg: A list such as "route=conv,baseline=cross_stitch", in any order.
         choices: By name and value, the fields that a choice changes. The only value "" makes it a
-            word that stands alone, such as "digits".
+            word that stands alone, such as "digits". Where two choices change the same field, that
+            of the later name in `choices` wins.
 
     Raises:
         ValueError: There is no such choice.
     """
-    for choice in filter(None, arg.split(",")):
-        name, _, value = choice.partition("=")
+    chosen = [choice.partition("=")[::2] for choice in arg.split(",") if choice]
+    for name, value in chosen:
         if value not in choices.get(name, {}):
             allowed = "; ".join(
                 f"{key}={'|'.join(found)}" if any(found) else key for key, found in choices.items()
             )
-            raise ValueError(f"there is no argument {choice!r}; those that exist: {allowed}.")
+            told = f"{name}={value}" if value else name
+            raise ValueError(f"there is no argument {told!r}; those that exist: {allowed}.")
+    names = list(choices)
+    for name, value in sorted(chosen, key=lambda pair: names.index(pair[0])):
         config.update_from_flattened_dict(choices[name][value])
 
 

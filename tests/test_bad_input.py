@@ -121,6 +121,7 @@ WRONG_VALUES = [
     ("router.skip_below", 0.5, "a number in [0, 0.5) (default 0.0)"),
     ("router.merge", "max", "one of: mean, sum (default 'mean')"),
     ("router.budget", 1.5, "a number in [0, 1] (default 1.0)"),
+    ("router.budget", -0.1, "a number in [0, 1] (default 1.0)"),
     ("router.budget_weight", -1.0, "a number >= 0 (default 0.0)"),
     ("router.certainty_weight", -1.0, "a number >= 0 (default 0.0)"),
     ("router.empty_weight", -1.0, "a number >= 0 (default 0.0)"),

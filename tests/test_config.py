@@ -623,6 +623,17 @@ COMPONENTS = {
             "does nothing; set router.budget_weight above 0 or router.budget to 1",
         ),
         (
+            {
+                "model__name": "gumbel_matrix",
+                "router__policy": "fixed",
+                "router__routes": "all",
+                "router__budget": 0.5,
+                "router__budget_weight": 1.0,
+            },
+            "router.policy = 'fixed' and router.budget_weight = 1.0 clash: nothing changes given "
+            "routes; set router.budget_weight to 0",
+        ),
+        (
             {"router__count_weight": 0.1},
             "model.name = 'routing_network' and router.count_weight = 0.1 clash: only "
             "gumbel_matrix switches blocks on and off; set router.count_weight to 0",

@@ -106,6 +106,13 @@ def test_an_experiment_is_valid_with_each_of_its_arguments(name):
         assert config.experiment == name
 
 
+def test_the_order_of_choices_changes_nothing():
+    one = load("gumbel_omniglot", "size=small,baseline=routing_per_task")
+    other = load("gumbel_omniglot", "baseline=routing_per_task,size=small")
+    assert one.to_dict() == other.to_dict()
+    assert one.router.learning_rate == 0.1  # both choices set it
+
+
 def test_choices_add_up():
     config = load("cifar_mtl", "route=conv,baseline=random_routes")
     assert (config.model.block, config.model.encoder, config.model.depth) == ("conv", "stem", 4)

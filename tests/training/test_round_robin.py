@@ -76,14 +76,26 @@ def test_a_task_draws_the_same_alone_as_with_all(unequal_data):
     jax.tree.map(lambda a, b: np.testing.assert_array_equal(a, b[jnp.array([2, 0])]), alone, whole)
 
 
-def test_a_step_moves_the_head_and_the_switches_of_one_task_only(tiny_config, digits, monkeypatch):
-    updates, original = [], step.exploration_at
+@pytest.fixture
+def updates(monkeypatch):
+    """The numbers of updates that the temperature has counted, step by step."""
+    counted, original = [], step.exploration_at
 
     def noted(hyper, progress, count, *, schedule):
-        jax.debug.callback(lambda count: updates.append(float(count)), count)
+        jax.debug.callback(lambda count: counted.append(float(count)), count)
         return original(hyper, progress, count, schedule=schedule)
 
     monkeypatch.setattr(step, "exploration_at", noted)
+    return counted
+
+
+def test_a_step_of_all_tasks_is_an_update_of_each(tiny_config, digits, updates):
+    taken(tiny_config(**GUMBEL, **PLAIN), digits, 3)
+    jax.effects_barrier()
+    assert updates == [0, 10, 20]  # ten tasks
+
+
+def test_a_step_moves_the_head_and_the_switches_of_one_task_only(tiny_config, digits, updates):
     states = taken(tiny_config(**TURNS, **GUMBEL, **PLAIN), digits, 12)
 
     def moved(part, number):
@@ -98,7 +110,7 @@ def test_a_step_moves_the_head_and_the_switches_of_one_task_only(tiny_config, di
         np.testing.assert_array_equal(moved("head", number), expected)
         np.testing.assert_array_equal(moved("router", number), expected)
     jax.effects_barrier()
-    assert updates == list(range(12))  # what the temperature counts
+    assert updates == list(range(12))
 
 
 @pytest.mark.slow

@@ -1,4 +1,4 @@
-"""The routing map: how probable each block is for each task at each depth."""
+"""The routing map, or allocation matrix: how probable each block is for each task and depth."""
 
 import math
 from pathlib import Path
@@ -18,13 +18,14 @@ WIDTH_OF_PANELS = 13.0
 SMALLEST_WIDTH = 7.0
 CELL = (0.18, 0.34)
 """Smallest and largest side of a cell, in inches."""
-GREEDY_MARK = {"marker": "o", "markerfacecolor": "white", "markeredgecolor": "black"}
+TAKEN_MARK = {"marker": "o", "markerfacecolor": "white", "markeredgecolor": "black"}
 
 
 def draw_routing_map(results: dict[str, Any], routing: Routing, figures_dir: Path) -> Path:
     """Draws a heat map for each depth, at the last snapshot; returns the PNG's path.
 
-    With several seeds it shows the first: blocks have no common order between seeds.
+    Marks are on the blocks that were tested: the greedy choice, or all that are switched on. With
+    several seeds it shows the first: blocks have no common order between seeds.
     """
     last = routing.probabilities[0, -1]  # [T, D, A]
     tasks, depth, actions = last.shape
@@ -42,7 +43,7 @@ def draw_routing_map(results: dict[str, Any], routing: Routing, figures_dir: Pat
         axes.remove()
     for i, axes in enumerate(panels.flat[:depth]):
         image = axes.imshow(last[:, i], cmap="cividis", vmin=0, vmax=1, aspect="auto")
-        _mark_greedy(axes, results, i, actions=actions)
+        _mark_taken(axes, results, i, actions=actions)
         _label(axes, results, i, actions=actions)
     for axes in panels[:, 0]:
         axes.set_yticks(range(tasks), routing.tasks, fontsize=8)
@@ -50,24 +51,41 @@ def draw_routing_map(results: dict[str, Any], routing: Routing, figures_dir: Pat
     figure.colorbar(
         image, ax=list(panels.flat[:depth]), label="probability", fraction=0.03, pad=0.02
     )
-    if results["routing_map"] is not None:
-        mark = Line2D([], [], linestyle="", label="greedy choice", **GREEDY_MARK)
+    if _taken(results, actions) is not None:
+        label = "greedy choice" if _has_routes(results) else "on at the test"
+        mark = Line2D([], [], linestyle="", label=label, **TAKEN_MARK)
         figure.legend(handles=[mark], loc="outside lower right", fontsize=8, frameon=False)
     return save(figure, figures_dir / "routing_map.png")
 
 
 def _about(results: dict[str, Any], routing: Routing) -> str:
-    about = f"Routing map after {int(routing.steps[-1]):,} steps"
+    switches = results.get("allocation") is not None
+    what = "Allocation matrix" if switches else "Routing map"
+    about = f"{what} after {int(routing.steps[-1]):,} steps"
     seeds = results["seeds"]
     return about if len(seeds) == 1 else f"{about}, seed {seeds[0]} (first of {len(seeds)})"
 
 
-def _mark_greedy(axes: Axes, results: dict[str, Any], depth: int, *, actions: int) -> None:
-    if results["routing_map"] is None:
+def _has_routes(results: dict[str, Any]) -> bool:
+    return results["routing_map"] is not None
+
+
+def _taken(results: dict[str, Any], actions: int) -> list[list[list[int]]] | None:
+    """The columns [T, D, ...] of the blocks that tasks take; None where they take mixtures."""
+    if _has_routes(results):
+        greedy = results["routing_map"][0]
+        return [[[actions - 1 if at == PASS_ROUTE else at] for at in row] for row in greedy]
+    allocation = results.get("allocation")
+    return None if allocation is None else allocation[0]
+
+
+def _mark_taken(axes: Axes, results: dict[str, Any], depth: int, *, actions: int) -> None:
+    taken = _taken(results, actions)
+    if taken is None:
         return
-    greedy = [row[depth] for row in results["routing_map"][0]]
-    columns = [actions - 1 if block == PASS_ROUTE else block for block in greedy]
-    axes.plot(columns, range(len(columns)), linestyle="", markersize=4.5, **GREEDY_MARK)
+    places = [(block, task) for task, row in enumerate(taken) for block in row[depth]]
+    blocks, tasks = zip(*places, strict=True) if places else ((), ())
+    axes.plot(blocks, tasks, linestyle="", markersize=4.5, **TAKEN_MARK)
 
 
 def _block_names(results: dict[str, Any], actions: int) -> list[str]:

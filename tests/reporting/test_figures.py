@@ -140,6 +140,19 @@ def test_the_map_shows_probabilities_and_marks_greedy_choices(make_run, drawn, t
     assert legend(drawn["routing_map.png"]) == ["greedy choice"]
 
 
+def test_the_allocation_matrix_marks_the_blocks_that_were_tested(make_run, drawn, tmp_path):
+    record, routing = make_run(tasks=3, depth=2, blocks=4)
+    results = build_results(record) | {"routing_map": None}
+    # Of each task at both depths; the second task has a depth without a block.
+    results["allocation"] = [[[[0, 2], [1]], [[3], []], [[1], [0, 1, 2]]]]
+    figures.draw_all(results, routing, tmp_path)
+    figure = drawn["routing_map.png"]
+    assert figure.get_suptitle().startswith("Allocation matrix after")
+    marks = [list(zip(*axes.get_lines()[0].get_data(), strict=True)) for axes in figure.axes[:2]]
+    assert marks == [[(0, 0), (2, 0), (3, 1), (1, 2)], [(1, 0), (0, 2), (1, 2), (2, 2)]]
+    assert legend(figure) == ["on at the test"]
+
+
 def test_losses_that_are_not_finite_are_gaps(make_run, drawn, tmp_path):
     record, routing = make_run()
     results = build_results(record)

@@ -30,12 +30,9 @@ from routing_jax.data.cifar_groups import clustered_routes
 from routing_jax.experiment import choose
 from routing_jax.presets import ROUTING_NETWORK
 
-_UNTUNED = {"optimizer.learning_rate": 0.02, "optimizer.l2": 0.0}
 _RATES = {"none": 0.2, "random_routes": 0.2, "cross_stitch": 0.2, "task_specific_all_fc": 0.1}
-_TUNED = {
-    name: {"optimizer.learning_rate": rate, "optimizer.l2": 5e-4} for name, rate in _RATES.items()
-}
-"""By method, chosen on held-out images: results/cifar_mtl_tuning.json."""
+"""By method, chosen on held-out images: results/cifar_mtl_tuning.json; the others are not tuned,
+and take that of the routed network."""
 _ROUTES = {
     "fc": {},
     "conv": {
@@ -50,7 +47,11 @@ _METHODS = BASELINES | {
     "wide_trunk": wide_trunk(714),
     "joint_classifier": JOINT_CLASSIFIER,
 }
-_BASELINES = {name: _UNTUNED | _TUNED.get(name, {}) | _METHODS[name] for name in _METHODS}
+_BASELINES = {
+    name: {"optimizer.learning_rate": _RATES.get(name, _RATES["none"]), "optimizer.l2": 5e-4}
+    | method
+    for name, method in _METHODS.items()
+}
 _CHOICES = {
     "route": _ROUTES,
     "baseline": _BASELINES,
@@ -68,8 +69,8 @@ def get_config(arg: str = "") -> ml_collections.ConfigDict:
     config.experiment = "cifar_mtl"
     config.data.name = "cifar100"
     config.data.tasks = "superclass"
-    config.update_from_flattened_dict(ROUTING_NETWORK | _TUNED["none"])
+    config.update_from_flattened_dict(ROUTING_NETWORK | _BASELINES["none"])
     choose(config, arg, _CHOICES)
     if config.model.block == "conv":  # rates were tuned for routed fully connected layers
-        config.update_from_flattened_dict(_UNTUNED)
+        config.update_from_flattened_dict({"optimizer.learning_rate": 0.02, "optimizer.l2": 0.0})
     return config

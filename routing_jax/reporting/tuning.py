@@ -74,7 +74,7 @@ def join(
 
 
 def tuning_text(tuning: Tuning, directory: Path) -> str:
-    """The trials as a Markdown table, settings by methods; the best of a method is bold.
+    """The trials as a Markdown table, settings by methods; the best of several is bold.
 
     Raises:
         UserError: the file is cut off or holds something else.
@@ -93,7 +93,9 @@ def tuning_text(tuning: Tuning, directory: Path) -> str:
         if (setting, method) not in value:
             return ""
         text = _shown(found["metric"], value[setting, method])
-        return f"**{text}**" if value[setting, method] == of_method[method] else text
+        several = sum(name == method for _, name in value) > 1
+        chosen = several and value[setting, method] == of_method[method]
+        return f"**{text}**" if chosen else text
 
     settings = dict.fromkeys(setting for setting, _ in value)  # in the order they were named in
     lines = [[*fields, *methods]]

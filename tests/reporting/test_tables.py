@@ -120,7 +120,7 @@ def study(tmp_path):
         rows=(
             Row("ours", "ours.json", "python launch.py", {"1": 31, "20": 58}, "recollected"),
             Row("theirs", "theirs.json", "python launch.py"),
-            Row("others", "others.json", "python launch.py", {"20": 42}, "quoted"),
+            Row("others", "others.json", "python launch.py", {"": 42}, "quoted"),
         ),
         epochs=(1, 4),
         reference="ours",
@@ -137,7 +137,7 @@ minutes | paper | from |
 31 at 1; 58 at 20 (recollected) | [ours.json](DIR/ours.json) |
 | theirs | 2 | 20.00 ± 0.00 | 60.00 ± 0.00 | +30.00 (1) | 270 | 1,234 | 1.5 |  | \
 [theirs.json](DIR/theirs.json) |
-| others | not run |  |  |  |  |  |  | 42 at 20 (quoted) |  |
+| others | not run |  |  |  |  |  |  | 42 (quoted) |  |
 
 """
 

@@ -40,7 +40,7 @@ What was tried. From [trials.json](DIR/trials.json).
 | optimizer.learning_rate | ours | theirs |
 | --- | --- | --- |
 | 0.1 | 50.0 |  |
-| 0.2 | **61.0** | **40.0** |
+| 0.2 | **61.0** | 40.0 |
 
 """
 
@@ -82,7 +82,7 @@ def test_trials_join_those_that_a_file_has(parts, tmp_path, capsys):
         "| optimizer.l2 | optimizer.learning_rate | ours | theirs |",
         "| --- | --- | --- | --- |",
         "|  | 0.1 | 50.0 |  |",
-        "|  | 0.2 |  | **40.0** |",
+        "|  | 0.2 |  | 40.0 |",
         "| 0 | 0.2 | 70.0 |  |",
         "| 0.1 | 0.2 | **80.0** |  |",
     ]

@@ -2,7 +2,9 @@
 
     python -m benchmarks.step_parts [--quick] [--num_blocks=10 --width=128 --batch=1024]
 
-Sums of parts are not a step: in a step some parts run side by side, and caches are shared.
+Sums of parts are not a step: in a step some parts run side by side, and caches are shared. Products
+are those of training, see `routing_jax.products`. The two lines of a whole layer differ by what is
+done for guests, see `routing_jax.slots`.
 
 Where blocks are many and their examples few, moving the bank's parameters is what takes the time.
 Lines of parts that go through a whole bank have `gigabytes_per_second`, for the bytes that they
@@ -19,6 +21,8 @@ from benchmarks.model_step import looped
 from benchmarks.step_cost import Setting
 from benchmarks.timing import Run, interleaved, report
 from routing_jax import slots
+from routing_jax.grouped import apply_to_slots
+from routing_jax.products import product
 from routing_jax.routers.policies import TabularPolicy
 from routing_jax.routers.router import Router
 from routing_jax.types import Exploration, Params
@@ -39,7 +43,8 @@ _STREAMED = {
 
 def parts(setting: Setting) -> dict[str, Run]:
     """The parts by name."""
-    return _dense(setting) | _rows(setting) | _products(setting) | _drawing(setting)
+    alone = _dense(setting) | _rows(setting) | _products(setting) | _drawing(setting)
+    return alone | _layers(setting)
 
 
 def _dense(setting: Setting) -> dict[str, Run]:
@@ -51,7 +56,7 @@ def _dense(setting: Setting) -> dict[str, Run]:
 def _rows(setting: Setting) -> dict[str, Run]:
     """Finding a slot for each example, and moving rows."""
     start = jax.random.randint(jax.random.key(0), (setting.examples,), 0, setting.num_blocks)
-    room = slots.capacity(setting.examples, setting.num_blocks)
+    room = _room(setting)
 
     def assign(actions: jax.Array) -> slots.Slots:
         return slots.assign_slots(actions, num_blocks=setting.num_blocks, room=room)
@@ -79,11 +84,11 @@ def _rows(setting: Setting) -> dict[str, Run]:
 def _products(setting: Setting) -> dict[str, Run]:
     """The products of all blocks on their slots, and the update of their parameters."""
     blocks, width = setting.num_blocks, setting.width
-    x = _normal(blocks, slots.capacity(setting.examples, blocks), width)
+    x = _normal(blocks, _room(setting), width)
     bank = _normal(blocks, width, width)
 
     def products(bank: Params, x: jax.Array) -> jax.Array:
-        return jax.vmap(lambda kernel, rows: rows @ kernel)(bank, x)
+        return jax.vmap(product)(x, bank)
 
     def to_inputs(_: jax.Array, gradient: jax.Array) -> jax.Array:
         return gradient + _SMALL * jax.vjp(lambda x: products(bank, x), x)[1](gradient)[0]
@@ -100,6 +105,33 @@ def _products(setting: Setting) -> dict[str, Run]:
         "plain SGD on a bank": looped(lambda _, bank: bank - _SMALL * gradient, bank),
         # Turned around, as a plain copy would be taken out of the loop.
         "copy a bank": looped(lambda _, bank: -bank, bank),
+    }
+
+
+def _layers(setting: Setting) -> dict[str, Run]:
+    """A layer's products, forward and backward, without guests and with those of drawn actions."""
+    blocks, width, room = setting.num_blocks, setting.width, _room(setting)
+    even = jnp.arange(setting.examples, dtype=jnp.int32) % blocks
+    drawn = jax.random.randint(jax.random.key(0), (setting.examples,), 0, blocks)
+    bank, x = _normal(blocks, width, width), _normal(blocks * room, width)
+
+    def step(_: jax.Array, carry: tuple[jax.Array, jax.Array, slots.Slots]):
+        bank, x, found = carry
+
+        def layer(bank: jax.Array, x: jax.Array) -> jax.Array:
+            return apply_to_slots(lambda kernel, rows: product(rows, kernel), bank, x, found)
+
+        out, pull_back = jax.vjp(layer, bank, x)
+        of_bank, of_x = pull_back(out)
+        return bank + _SMALL * of_bank, x + _SMALL * of_x, found
+
+    def of_actions(actions: jax.Array) -> Run:
+        found = slots.assign_slots(actions, num_blocks=blocks, room=room)
+        return looped(step, (bank, x, found))
+
+    return {
+        "layer, forward and backward, no guests": of_actions(even),
+        "layer, forward and backward, actions drawn": of_actions(drawn),
     }
 
 
@@ -123,6 +155,10 @@ def _drawing(setting: Setting) -> dict[str, Run]:
         return total + router.apply(variables, agents, rngs=keys, **decide).actions.sum()
 
     return {"draw actions of three depths": looped(draw, jnp.int32(0))}
+
+
+def _room(setting: Setting) -> int:
+    return slots.capacity(setting.examples, setting.num_blocks)
 
 
 def _normal(*shape: int) -> jax.Array:

@@ -32,7 +32,7 @@ def example(monkeypatch):
 
 def test_no_example_is_left_out():
     names = {path.stem for path in EXAMPLES.glob("*.py")}
-    assert names == {*LEAST, "many_at_once", "own_tasks", "questions"}
+    assert names == {*LEAST, "edited_blocks", "many_at_once", "own_tasks", "questions"}
 
 
 @pytest.mark.parametrize(
@@ -48,6 +48,14 @@ def test_an_example_learns(name, example):
     found = example(name).main()
     assert found.shape == (5,)
     assert found.mean() > LEAST[name]
+
+
+@pytest.mark.slow
+def test_the_blocks_of_a_trained_network_are_edited(example, capsys):
+    found = example("edited_blocks").main()
+    assert found["as trained"] > 0.85  # by chance 30 %
+    assert found["without the first"] < found["the last two swapped"] < found["as trained"]
+    assert "without the first" in capsys.readouterr().out
 
 
 def test_task_sets_of_ones_own_are_learned(example, capsys):

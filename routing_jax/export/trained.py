@@ -1,9 +1,11 @@
 """The network of a run as it is judged, out of its work directory."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import NamedTuple
 
 import jax
+from ml_collections import ConfigDict
 
 from routing_jax.cli import Command
 from routing_jax.data import loading
@@ -18,6 +20,7 @@ from routing_jax.training.run import make_run
 from routing_jax.training.state import judged
 from routing_jax.training.step import variables_of
 from routing_jax.types import Params
+from routing_jax.workdir import Workdir
 
 
 class Trained(NamedTuple):
@@ -60,8 +63,30 @@ def restore(command: Command, say: Callable[[str], None]) -> Trained:
       UserError: nothing was saved there, or it does not fit the configuration.
     """
     tasks = loading.load(command.config.data, say=say, room=room())
-    planned = make_run(command.config, tasks)
-    checkpoints = Checkpoints(command.workdir.checkpoint_dir, dataset=tasks.name)
+    return _restored(command.config, tasks, command.workdir, say)
+
+
+def read(workdir: str | Path, tasks: TaskSet, *, say: Callable[[str], None] = print) -> Trained:
+    """The network of a run, for its tasks, such as those of one's own that `rj.train` took.
+
+    Args:
+      workdir: of the run.
+      tasks: those that it was trained on.
+      say: is told of checkpoints that are damaged.
+
+    Raises:
+      UserError: there is no run, nothing was saved, or it does not fit the tasks.
+    """
+    found = Workdir(Path(workdir))
+    found.require_finished(f"workdir = {workdir}")
+    return _restored(found.read_config(), tasks, found, say)
+
+
+def _restored(
+    config: ConfigDict, tasks: TaskSet, workdir: Workdir, say: Callable[[str], None]
+) -> Trained:
+    planned = make_run(config, tasks)
+    checkpoints = Checkpoints(workdir.checkpoint_dir, dataset=tasks.name)
     restored = checkpoints.restore(loop.abstract_state(planned))
     state, step = restored.state, restored.step
     for line in restored.damaged:

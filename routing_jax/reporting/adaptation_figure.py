@@ -1,6 +1,6 @@
 """Draws how well a target is answered before and after adaptation, from results of several runs.
 
-python -m routing_jax.reporting.adaptation_figure usps.png runs/usps_*/results.json
+python -m routing_jax.reporting.adaptation_figure usps.png results/adaptation_usps_*.json
 """
 
 import argparse
@@ -28,10 +28,10 @@ _ROW = 0.5
 
 
 def accuracies(runs: Sequence[Mapping[str, Any]]) -> dict[str, list[float]]:
-    """The target's test accuracies by what adapts; several of a row are runs of several seeds.
+    """The target's test accuracies by what adapts; several of a row are of several seeds.
 
     Args:
-      runs: the contents of results.json files.
+      runs: the contents of results.json files, of one seed each or merged.
 
     Raises:
       UserError: there is no run, one has no target, or they have different ones.
@@ -42,14 +42,15 @@ def accuracies(runs: Sequence[Mapping[str, Any]]) -> dict[str, list[float]]:
         raise UserError(f"the figure is of one target's runs, and here is: {found}.")
     rows: dict[str, list[float]] = {name: [] for name in dict.fromkeys(_PARTS.values())}
     for run in runs:
-        rows.setdefault(_label(run["config"]), []).append(run["test"]["accuracy"]["per_task"][-1])
+        seeds = run["test"]["accuracy"]["per_seed_and_task"]
+        rows.setdefault(_label(run["config"]), []).extend(tasks[-1] for tasks in seeds)
     return {name: found for name, found in rows.items() if found}
 
 
 def draw(runs: Sequence[Mapping[str, Any]], path: Path) -> Path:
     """Draws a bar for each row, and a line where the sources alone lead; returns the path.
 
-    With several runs of a row a bar is their mean, and dots are the runs.
+    With several seeds of a row a bar is their mean, and dots are the seeds.
 
     Args:
       runs: see `accuracies`.
@@ -63,14 +64,14 @@ def draw(runs: Sequence[Mapping[str, Any]], path: Path) -> Path:
         percent = 100 * np.array(found)
         axes.barh(place, percent.mean(), color=LINE_COLOURS[0], height=0.7)
         axes.plot(percent, [place] * percent.size, "o", color="black", markersize=2.5)
-        axes.text(percent.mean(), place, f" {percent.mean():.1f}", va="center", fontsize=8)
+        axes.text(1, place, f"{percent.mean():.1f}", va="center", fontsize=8, color="white")
     if "source only" in rows:
         before = 100 * np.mean(rows["source only"])
         axes.axvline(before, color="0.3", linestyle=":", label="before adaptation")
         figure.legend(loc="outside lower right", fontsize=8, frameon=False)
     axes.set_yticks(range(len(rows)), list(rows))
     axes.invert_yaxis()
-    axes.set_xlim(0, 108)
+    axes.set_xlim(0, 100)
     axes.set_xlabel("%")
     tidy(axes)
     return save(figure, path)

@@ -69,6 +69,7 @@ class Study:
         task: the only one whose metrics are shown; empty for the mean over all that were learned.
         reference: the name of the row that the others are subtracted from, seed by seed.
         allocation: whether to show how many blocks are on, and what the layers cost.
+        trained: whether to show how many of the parameters train.
         families: of each task the name of its family; shows how alike blocks that are on are inside
             families and across, if given.
     """
@@ -81,6 +82,7 @@ class Study:
     task: str = ""
     reference: str = ""
     allocation: bool = False
+    trained: bool = False
     families: tuple[str, ...] = ()
 
 

@@ -83,7 +83,8 @@ def _header(study: Study) -> list[str]:
     names += [f"{study.reference} minus it"] if study.reference else []
     names += ["blocks on", "million multiply-adds"] if study.allocation else []
     names += ["cosine inside", "cosine across"] if study.families else []
-    return [*names, "steps to 90 % of its end", "parameters", "minutes", "paper", "from"]
+    names += ["steps to 90 % of its end", "parameters", *(["that train"] if study.trained else [])]
+    return [*names, "minutes", "paper", "from"]
 
 
 def _cells(
@@ -114,6 +115,7 @@ def _cells(
     of_all = higher_is_better(metric) and not study.task  # curves are means over tasks
     steps = steps_to_share(results, metric) if of_all else None
     cells += ["" if steps is None else f"{steps.mean:,.0f}", f"{results['parameters']:,}"]
+    cells += [f"{results['trained_parameters']:,}"] if study.trained else []
     link = f"[{row.results}]({directory.as_posix()}/{row.results})"
     return [*cells, f"{results['seconds']['total'] / 60:.1f}", paper, link]
 

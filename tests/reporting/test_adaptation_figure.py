@@ -16,7 +16,7 @@ def run(trainable, accuracy, *, target="usps", loss="moments", train_sources=Fal
         "dataset": {"name": "digit_domains", "embedded_fallback": False},
         "tasks": ["mnist", "digits", target],
         "seeds": [0],
-        "test": {"accuracy": {"per_task": [0.99, 0.98, accuracy]}},
+        "test": {"accuracy": {"per_seed_and_task": [[0.99, 0.98, accuracy]]}},
         "config": {
             "data": {"target": target},
             "training": {"trainable": trainable},
@@ -44,6 +44,12 @@ def test_rows_stand_in_their_order_and_seeds_together():
         "both, sources training": [0.8],
     }
     assert list(accuracies(RUNS))[:3] == ["source only", "running averages", "both"]
+
+
+def test_a_merged_file_is_all_its_seeds():
+    merged = run("none", 0.5)
+    merged["test"]["accuracy"]["per_seed_and_task"].append([0.99, 0.98, 0.52])
+    assert accuracies([merged]) == {"source only": [0.5, 0.52]}
 
 
 def test_a_bar_for_each_row_and_a_line_for_the_start(monkeypatch, tmp_path):

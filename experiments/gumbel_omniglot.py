@@ -1,7 +1,7 @@
 """Gumbel-Matrix routing on Omniglot: twenty alphabets, eight layers of seven unlike components.
 
 Purpose: which components serve which alphabet? Each task tells the characters of one alphabet apart
-(14 to 55 of them, ten drawings each to learn from). All of the 56 components start out on for all
+(20 to 48 of them, ten drawings each to learn from). All of the 56 components start out on for all
 tasks, nearly; each task learns which to keep.
 
 Paper: Maziarz et al., "Gumbel-Matrix Routing for Flexible Multi-task Learning", 2019, section 5.2
@@ -11,6 +11,7 @@ Of the twenty drawings of a character 10 are for training, 4 for validation and 
 test is at the step with the best validation accuracy. A step learns from all tasks; for one task
 after the other as in the paper, with 8,000 updates of each:
     --config.training.round_robin --config.training.steps=160000 --config.training.eval_every=5000
+    --config.training.checkpoint_every=5000
 
 Command: python launch.py --config=experiments/gumbel_omniglot.py
     A size for two CPU cores (the first ten alphabets at 28x28, 16 channels, 500 steps):
@@ -38,7 +39,7 @@ _SMALL = {
     "model.width": 16,
     # The last map is 4x4 as at full size: 28, 14, 7, 7, 4.
     "model.strides": "2-2-1-2-1-1-1-1",
-    # A sixteenth of the updates, so larger steps.
+    # A sixteenth of a task's updates, and a 320th of those of what tasks share: larger steps.
     "optimizer.learning_rate": 1e-3,
     "router.learning_rate": 2e-2,
     "training.steps": 500,

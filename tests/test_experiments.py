@@ -1,12 +1,16 @@
 """Every experiment file gives a configuration that can be run."""
 
+import math
 from pathlib import Path
 
+import jax
 import pytest
 
 from routing_jax.config import validate
 from routing_jax.errors import UserError
 from routing_jax.experiment import load_config
+from routing_jax.models.factory import DataShape, make_model
+from routing_jax.types import Exploration
 
 EXPERIMENTS = Path(__file__).parents[1] / "experiments"
 ARGUMENTS = {
@@ -104,6 +108,40 @@ def test_an_experiment_is_valid_with_each_of_its_arguments(name):
         config = load(name, argument)
         validate(config)
         assert config.experiment == name
+
+
+@pytest.mark.parametrize(
+    ("name", "shape", "routed", "trunk"),
+    [
+        # 128 features in, 20 tasks of 5 classes, width 128, or 714 in one trunk.
+        (
+            "cifar_mtl",
+            DataShape(20, 5, (32, 32, 3)),
+            20 * (128 * 128 + 128 + 128 * 128 + 128 + 128 * 5 + 5),
+            128 * 714 + 714 + 714 * 714 + 714 + 20 * (714 * 5 + 5),
+        ),
+        # 800 features in, 10 tasks of 5 classes, width 128, or 748 in one trunk.
+        (
+            "min_mtl",
+            DataShape(10, 5, (84, 84, 3)),
+            10 * (800 * 128 + 128 + 128 * 128 + 128 + 128 * 5 + 5),
+            800 * 748 + 748 + 748 * 748 + 748 + 10 * (748 * 5 + 5),
+        ),
+    ],
+)
+def test_a_wide_trunk_has_as_many_parameters_as_routed_layers(name, shape, routed, trunk):
+    def layers(argument):
+        model = make_model(load(name, argument), shape, block_noise=0.1)
+        keys = {"params": jax.random.key(0), "router": jax.random.key(0)}
+        shapes = jax.eval_shape(
+            lambda images: model.init(keys, images, exploration=Exploration())["params"],
+            jax.ShapeDtypeStruct((shape.num_tasks, 1, *shape.image), "uint8"),
+        )
+        of_layers = {part: leaf for part, leaf in shapes.items() if part.startswith("banks_")}
+        return sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(of_layers))
+
+    assert (layers(""), layers("baseline=wide_trunk")) == (routed, trunk)
+    assert trunk == pytest.approx(routed, rel=0.002)
 
 
 def test_the_order_of_choices_changes_nothing():

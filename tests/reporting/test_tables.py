@@ -1,10 +1,12 @@
 """Tables of results: numbers by hand, the documents they stand in, and what is refused."""
 
 import json
+import shlex
 from pathlib import Path
 
 import pytest
 
+from routing_jax import cli
 from routing_jax.errors import UserError
 from routing_jax.reporting import tables
 from routing_jax.reporting.study import Row, Study, at_epoch, paired, read_studies, steps_to_share
@@ -161,6 +163,20 @@ def test_the_documents_say_what_the_results_say(monkeypatch, capsys):
     assert tables.main(["--check"]) == 0, capsys.readouterr().out
     assert tables.main(["--commands"]) == 0
     assert "python launch.py --config=experiments/cifar_mtl.py" in capsys.readouterr().out
+
+
+def test_the_command_of_a_row_trains_the_cells_that_the_row_takes(monkeypatch):
+    monkeypatch.chdir(ROOT)
+    studies = read_studies(tables.ROWS).values()
+    rows = [row for study in studies if isinstance(study, Study) for row in study.rows]
+    # Tasks are added to a run that has to be there.
+    rows = [row for row in rows if "--mode=add_task" not in row.command]
+    for row in rows:
+        command = cli.parse(shlex.split(row.command)[1:])
+        cells = command.sweep.cells if command.sweep else ()
+        swept = [{f"{field}={value}" for field, value in cell.settings.items()} for cell in cells]
+        assert any(cell.issuperset(row.where) for cell in swept) or not (cells or row.where), row
+        assert ("sweep" in row.written) == bool(cells), row
 
 
 def test_a_changed_document_is_noticed_and_mended(study, tmp_path, monkeypatch, capsys):

@@ -19,7 +19,8 @@ Expected: 69.25 ± 0.11 % test accuracy after 20 epochs (results/cifar_mtl_route
     baselines stand in BUILD_NOTES.md as far as they were tuned and run. Fixed random routes get
     68.97 ± 0.27 %, layers of each task's own 69.32 ± 0.27 % (two seeds).
 
-Minutes: about 9 on two CPU cores (an epoch takes 0.4, results/cifar_mtl_one_epoch.json).
+Minutes: 11 to 14 (the results files) on one or two CPU cores; an epoch takes 0.4 on two idle ones
+    (results/cifar_mtl_one_epoch.json).
 """
 
 import ml_collections

@@ -21,15 +21,14 @@ Command: the sources first, then a row from them:
     python launch.py --config=experiments/compositional_adaptation.py:target=mnist,row=sources \
         --workdir=runs/sources_of_mnist
     Other losses: loss=adversarial, loss=discrepancy. Sources that keep training by their labels,
-    with everything that they train: sources=training. Choices stand in this order: target, row,
-    loss, sources; of two that set the same field the later one wins.
+    with everything that they train: sources=training, whatever the row is.
 
 Expected for USPS, three seeds from one trained network (results/adaptation_usps_*.json): sources
     only 88.7 %, running averages 82.7 %, mixing weights 83.9 %, both 86.6 %: it makes it worse.
     Aimed at: mixing at least 5 points above statistics, or both at least 92 %. Other targets are
     not run yet. The target is the last task; the mean over tasks counts the sources too.
 
-Minutes: the sources about 15 on one CPU core, a row 1 to 4.
+Minutes: the sources about 15 on one CPU core, a seed of a row 0.5 to 4.
 """
 
 import ml_collections

@@ -33,7 +33,14 @@ from routing_jax.presets import COMPOSITIONAL, GIVEN_BLOCKS
 _BASELINES = {"none": {}, "independent_blocks": GIVEN_BLOCKS | {"router.routes": "shared"}}
 _DEPTHS = {str(depth): {"model.depth": depth} for depth in (4, 8, 16)}
 _NETWORKS = {"isometric": {}, "resnet": {"model.encoder": "resnet", "model.block": "basic"}}
-_DATA = {"cifar100": {}, "folders": {"data.name": "class_folders", "data.image_size": 64}}
+_FOLDERS = {
+    "data.name": "class_folders",
+    "data.image_size": 64,
+    # An epoch of ImageNet is 10,000 steps.
+    "training.eval_every": 10_000,
+    "training.checkpoint_every": 5_000,
+}
+_DATA = {"cifar100": {}, "folders": _FOLDERS}
 _CHOICES = {"depth": _DEPTHS, "baseline": _BASELINES, "network": _NETWORKS, "data": _DATA}
 
 

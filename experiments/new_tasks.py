@@ -26,7 +26,7 @@ Expected: with 50 images a class, three seeds each, route and head, head alone, 
     routing 47.2, 41.3, 51.8 %; gumbel 54.2, 54.0, 53.6 %; compositional 48.7, 47.8, 48.3 %; trunk
     51.1 % (head) and 49.6 % (results/new_tasks_*_50.json). All sizes stand in BUILD_NOTES.md.
 
-Minutes: 9 to 25 for a source, 0.3 to 3 for a seed of a row, on one CPU core.
+Minutes: 17 to 28 for a source, 0.3 to 6 for a seed of a row, on one CPU core.
 """
 
 import ml_collections

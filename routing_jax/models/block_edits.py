@@ -4,7 +4,8 @@ Pure functions from the variables of a `models.compositional.CompositionalNetwor
 network with another order of blocks, or another depth: build that one from the same configuration,
 with `model.depth` as `num_depths` tells. What moves with a block is all that its depth has to
 itself: parameters where each depth has a bank (`model.bank=per_depth`), mixing weights where one
-bank serves all, and running averages unless all depths share them.
+bank serves all, and running averages unless all depths share them. Routes that `router.routes`
+gives as a table do not move: they go on naming blocks by depth.
 """
 
 from collections.abc import Sequence

@@ -82,8 +82,8 @@ class CostRecord:
 
     Attributes:
         of_block: [D][K] of each block.
-        per_task: [S, T] of the blocks that a task runs: those that are on, or on its route, which
-            for routes that depend on the input is the most frequent one.
+        per_task: [S, T] of the blocks that a task runs: those that are on, or on its route; where
+            routes depend on the input, the mean over test examples.
     """
 
     of_block: Sequence[Sequence[int]]

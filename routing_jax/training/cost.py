@@ -27,10 +27,10 @@ def routed_cost(
 
 
 def _blocks_run(program: Program, evaluation: Evaluation, num_blocks: int) -> np.ndarray:
-    """The blocks that a task's examples run through: bool [T, D, K]."""
-    name, (tasks, depth) = program.config.model.name, evaluation.greedy.shape
+    """The share of a task's examples that run through each block: [T, D, K]."""
+    name, (tasks, depth, _) = program.config.model.name, evaluation.taken.shape
     if name == "routing_network":  # PASS is behind the blocks
-        return evaluation.greedy[..., None] == np.arange(num_blocks)
+        return np.asarray(evaluation.taken, float)[..., :num_blocks]
     run = np.ones((tasks, depth, num_blocks), bool)
     if name == "compositional" and program.config.dispatch.apply != "mix_outputs":
         run[..., 1:] = False  # one block, whatever it is mixed from

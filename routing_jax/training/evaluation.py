@@ -29,9 +29,15 @@ class Evaluation(NamedTuple):
     """float32 [T] each, by name; see `objectives`."""
     routing: jax.Array
     """float32 [T, D, A], routing probabilities, mean over the examples of a task."""
-    greedy: jax.Array
-    """int32 [T, D], the action that most examples of a task take, the first of equals; of mixtures
-    that with the largest weight."""
+    taken: jax.Array
+    """float32 [T, D, A], the share of a task's examples that take each action; of mixtures its
+    weight."""
+
+    @property
+    def greedy(self) -> jax.Array:
+        """int32 [T, D], the action that most examples of a task take, the first of equals; of
+        mixtures that with the largest weight."""
+        return self.taken.argmax(-1).astype("int32")
 
 
 def evaluate(
@@ -77,7 +83,7 @@ def conclude(
             answers.predicted, data.labels, counted, num_classes=num_classes
         ),
         routing=answers.probabilities / sizes,
-        greedy=answers.taken.argmax(-1).astype(jnp.int32),
+        taken=answers.taken / sizes,
     )
 
 

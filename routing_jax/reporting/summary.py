@@ -120,7 +120,8 @@ def _caption(results: dict[str, Any]) -> str | None:
         parts.append(f"route: the block chosen at each depth{of_seed}")
     if results.get("allocation") is not None:
         those = "how many" if _are_many(results["allocation"][0]) else "those"
-        parts.append(f"blocks on: {those} whose mean a task takes at each depth{of_seed}")
+        merge = results["config"]["router"].get("merge", "mean")
+        parts.append(f"blocks on: {those} whose {merge} a task takes at each depth{of_seed}")
     selection = results.get("selection")
     if selection:
         steps = ", ".join(f"{step:,}" for step in selection["step"])

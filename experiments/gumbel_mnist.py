@@ -11,7 +11,7 @@ takes the tasks one after the other.
 Command: python launch.py --config=experiments/gumbel_mnist.py
     With a budget of three quarters of the blocks:
     python launch.py --config=experiments/gumbel_mnist.py:budget=0.75
-    With a budget of a quarter, and switches that learn ten times as fast:
+    With a budget of a quarter:
     python launch.py --config=experiments/gumbel_mnist.py:budget=0.25
     A baseline (shared_bottom, shared_bottom_sum, no_sharing, routing_network):
     python launch.py --config=experiments/gumbel_mnist.py:baseline=no_sharing
@@ -37,15 +37,12 @@ _BASELINES = {
     "no_sharing": FIXED_SWITCHES | {"router.routes": "own", "model.num_blocks": None},
     "routing_network": WPL_INSTEAD,
 }
+# Where blocks cost, a task can save all of a depth, and then learns nothing any more.
+_COSTLY = {"router.budget_weight": 1.0, "router.empty_weight": 1.0}
 _BUDGETS = {
     "1": {},
-    "0.75": {"router.budget": 0.75, "router.budget_weight": 1.0},
-    # Switches that are set before the blocks have found what suits all tasks.
-    "0.25": {
-        "router.budget": 0.25,
-        "router.budget_weight": 1.0,
-        "router.learning_rate": 5e-2,
-    },
+    "0.75": {"router.budget": 0.75} | _COSTLY,
+    "0.25": {"router.budget": 0.25} | _COSTLY,
 }
 _CHOICES = {"baseline": _BASELINES, "budget": _BUDGETS}
 

@@ -25,11 +25,18 @@ import ml_collections
 
 from routing_jax.config import base_config
 from routing_jax.experiment import choose
-from routing_jax.presets import ALL_ON, FIXED_SWITCHES, GUMBEL_MATRIX, WPL_INSTEAD
+from routing_jax.presets import (
+    ALL_ON,
+    EACH_EXAMPLE_INSTEAD,
+    FIXED_SWITCHES,
+    GUMBEL_MATRIX,
+    WPL_INSTEAD,
+)
 
 _FREE = {"router.budget": 1.0, "router.budget_weight": 0.0}
 _ALL = _FREE | ALL_ON
 _ROUTED = _FREE | WPL_INSTEAD
+_EACH_EXAMPLE = _FREE | EACH_EXAMPLE_INSTEAD
 _CHOICES = {
     "length": {
         "cpu": {},
@@ -42,7 +49,7 @@ _CHOICES = {
         # A trunk for each task, of one 3x3 convolution in every layer.
         "no_sharing": _ROUTED | FIXED_SWITCHES | {"model.components": "40xconv3"},
         "routing_per_task": _ROUTED | {"router.decision_per": "task"},
-        "routing_per_example": _ROUTED,
+        "routing_per_example": _EACH_EXAMPLE,
     },
 }
 

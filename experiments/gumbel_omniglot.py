@@ -20,17 +20,24 @@ Command: python launch.py --config=experiments/gumbel_omniglot.py
     routing_per_example):
     python launch.py --config=experiments/gumbel_omniglot.py:size=small,baseline=shared_bottom
 
-Expected: size=small: 58.9 ± 1.0 % test accuracy (results/gumbel_omniglot_small_learned.json, three
-    seeds, 500 steps); its baselines are not run yet. The size of the paper is not measured yet.
+Expected: size=small, three seeds, 500 steps (results/gumbel_omniglot_small_*.json): 58.9 ± 1.0 %
+    test accuracy; shared bottom (mean) 60.4 ± 1.3 %, no sharing 26.5 ± 1.1 %, a routing network per
+    task 3.5 %, which is chance. The size of the paper is not measured yet.
 
-Minutes: size=small about 13 on one CPU core.
+Minutes: size=small about 13 for each seed on a CPU, 3 without sharing.
 """
 
 import ml_collections
 
 from routing_jax.config import base_config
 from routing_jax.experiment import choose
-from routing_jax.presets import ALL_ON, FIXED_SWITCHES, GUMBEL_MATRIX, WPL_INSTEAD
+from routing_jax.presets import (
+    ALL_ON,
+    EACH_EXAMPLE_INSTEAD,
+    FIXED_SWITCHES,
+    GUMBEL_MATRIX,
+    WPL_INSTEAD,
+)
 
 _SEVEN = "conv3_twice conv5_twice conv7_twice conv1x7_7x1 max_pool mean_pool identity"
 _SMALL = {
@@ -53,7 +60,7 @@ _BASELINES = {
     # A trunk for each task, of the component of two 3x3 convolutions in every layer.
     "no_sharing": WPL_INSTEAD | FIXED_SWITCHES | {"model.components": "20xconv3_twice"},
     "routing_per_task": WPL_INSTEAD | {"router.decision_per": "task"},
-    "routing_per_example": WPL_INSTEAD,
+    "routing_per_example": EACH_EXAMPLE_INSTEAD,
 }
 _CHOICES = {"size": {"paper": {}, "small": _SMALL}, "baseline": _BASELINES}
 

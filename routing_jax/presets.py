@@ -66,6 +66,17 @@ WPL_INSTEAD = {
 }
 """In place of switches a routing network with a table for each task."""
 
+EACH_EXAMPLE_INSTEAD = WPL_INSTEAD | {
+    "router.agent": "single",
+    "router.policy": "approximator",
+    "router.task_input": True,
+    "router.rule": "gumbel_softmax",
+    "router.optimizer": "adam",
+    "router.learning_rate": 1e-3,
+}
+"""The same with one network that looks at each example and its task, and learns by
+back-propagation."""
+
 ROUTING_NETWORK = {
     "model.block_noise": 0.1,
     "router.learning_rate": 0.1,

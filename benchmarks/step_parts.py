@@ -109,7 +109,7 @@ def _products(setting: Setting) -> dict[str, Run]:
 
 
 def _layers(setting: Setting) -> dict[str, Run]:
-    """A layer's products, forward and backward, without guests and with those of drawn actions."""
+    """A layer's products, forward, backward and plain SGD, without and with guests."""
     blocks, width, room = setting.num_blocks, setting.width, _room(setting)
     even = jnp.arange(setting.examples, dtype=jnp.int32) % blocks
     drawn = jax.random.randint(jax.random.key(0), (setting.examples,), 0, blocks)

@@ -1,8 +1,8 @@
 """A trained isometric network without a block, with two swapped, and with one twice.
 
 All blocks of an isometric network have the same shape, so that any order of them is a network too.
-How much each block is missed, on CIFAR-MTL, before and after one more epoch of training:
-`python -m benchmarks.block_edits`.
+How much each block of a run on CIFAR-MTL is missed, before and after one more epoch of training:
+`python -m benchmarks.block_edits <workdir>`.
 
     python examples/edited_blocks.py
 """
@@ -55,7 +55,7 @@ def accuracy(config, tasks, variables, depth=DEPTH):
     config = config.copy_and_resolve_references()
     config.model.depth = depth
     shape = DataShape(tasks.num_tasks, tasks.num_classes, tasks.image_shape)
-    model = make_model(config, shape, block_noise=1.0)
+    model = make_model(config, shape, block_noise=0.0)
 
     @jax.jit
     def answer(variables, images):

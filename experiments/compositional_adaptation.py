@@ -21,7 +21,7 @@ Command: the sources first, then a row from them:
     python launch.py --config=experiments/compositional_adaptation.py:target=mnist,row=sources \
         --workdir=runs/sources_of_mnist
     Other losses: loss=adversarial, loss=discrepancy. Sources that keep training by their labels,
-    with everything that they train: sources=training, whatever the row is.
+    with everything that they train: row=both,sources=training.
 
 Expected for USPS, three seeds from one trained network (results/adaptation_usps_*.json): sources
     only 88.7 %, running averages 82.7 %, mixing weights 83.9 %, both 86.6 %: it makes it worse.

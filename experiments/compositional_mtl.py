@@ -71,10 +71,10 @@ _SIZES = {
 }
 _CHOICES = {
     "data": _DATA,
+    "size": _SIZES,
     "baseline": _BASELINES,
     "apply": _APPLICATIONS,
     "order": _ORDERS,
-    "size": _SIZES,
 }
 
 

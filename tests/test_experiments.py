@@ -48,6 +48,7 @@ ARGUMENTS = {
         "apply=select",
         "order=pure",
         "size=paper",
+        "baseline=independent_blocks,size=paper",
     ),
     "compositional_reuse": (
         *("depth=4", "depth=16", "depth=16,baseline=independent_blocks"),

@@ -11,6 +11,7 @@ from tiny_runs import read, start, stop_after
 
 from routing_jax.data import loading
 from routing_jax.errors import UserError
+from routing_jax.export.trained import read as read_trained
 from routing_jax.sweep.cells_run import together
 from routing_jax.training import transfer
 from routing_jax.training.checkpointing import Checkpoints, judged_names
@@ -80,6 +81,17 @@ def test_the_same_tasks_take_everything(source, trained):
     assert int(state.step) == 0
     weights = jax.nn.softmax(trained["params.router.logits"])
     np.testing.assert_allclose(state.snapshots.probabilities[0], weights, rtol=1e-6)
+
+
+def test_a_network_is_read_for_the_tasks_of_its_run(source, trained, tmp_path):
+    tasks = loading.load(Workdir(source).read_config().data, say=lambda _: None)
+    found = read_trained(source, tasks)
+    assert found.step == 4
+    for name, array in by_path(found.variables).items():
+        np.testing.assert_array_equal(array, trained[name], err_msg=name)
+    told = f"workdir = {tmp_path / 'none'} holds no run"
+    with pytest.raises(UserError, match=re.escape(told)):
+        read_trained(tmp_path / "none", tasks)
 
 
 def test_other_tasks_draw_their_own_arrays_anew(source, trained):

@@ -67,7 +67,9 @@ def restore(command: Command, say: Callable[[str], None]) -> Trained:
 
 
 def read(workdir: str | Path, tasks: TaskSet, *, say: Callable[[str], None] = print) -> Trained:
-    """The network of a run, for its tasks, such as those of one's own that `rj.train` took.
+    """The network of a run as it was saved last, for the tasks that it was trained on.
+
+    Such as those of one's own that `rj.train` took.
 
     Args:
       workdir: of the run.

@@ -78,14 +78,15 @@ def draw(runs: Sequence[Mapping[str, Any]], path: Path) -> Path:
 
 
 def _label(config: Mapping[str, Any]) -> str:
-    """What adapts in a run, by which loss if it is not moment matching."""
+    """What adapts in a run, by which loss if it is not moment matching, and without crops."""
     parts, settings = config["training"]["trainable"], config["adaptation"]
     if settings["train_sources"]:
         parts = "both" if parts == "all" else parts
         label = f"{_PARTS.get(parts, parts)}, sources training"
     else:
         label = _PARTS[parts]
-    return label if settings["loss"] == "moments" else f"{label}, {settings['loss']}"
+    label = label if settings["loss"] == "moments" else f"{label}, {settings['loss']}"
+    return label if config["data"]["augment"] != "none" else f"{label}, images not cropped"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -64,7 +64,7 @@ def draw(study: Study, directory: Path, path: Path) -> Path:
             color=LINE_COLOURS[place % len(LINE_COLOURS)],
             label=name,
         )
-    axes.set_xscale("log")
+    axes.set_xscale("symlog", linthresh=1)  # some methods train nothing
     axes.set_xlabel("parameters that train")
     axes.set_ylabel(f"{unit}mean and standard error over seeds")
     tidy(axes)

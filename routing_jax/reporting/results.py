@@ -246,7 +246,7 @@ def _costs(costs: CostRecord | None) -> dict[str, Any] | None:
     return multiply_adds(of_block, np.asarray(costs.per_task).tolist())
 
 
-def multiply_adds(of_block: list[list[int]], per_task: list[list[int]]) -> dict[str, Any]:
+def multiply_adds(of_block: list[list[int]], per_task: list[list[float]]) -> dict[str, Any]:
     """What routed layers cost: see `CostRecord`.
 
     Returns:

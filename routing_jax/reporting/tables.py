@@ -95,8 +95,9 @@ def _cells(
     directory: Path,
 ) -> list[str]:
     """One line of a table."""
-    told = {f"at {epoch}" if epoch else "": value for epoch, value in row.paper.items()}
-    paper = "; ".join(f"{value:g} {when}".strip() for when, value in told.items())
+    paper = "; ".join(
+        f"{value:g} at {epoch}" if epoch else f"{value:g}" for epoch, value in row.paper.items()
+    )
     paper = f"{paper} ({row.tag})" if paper else ""
     if results is None:
         return [row.name, _MISSING, *[""] * (len(_header(study)) - 4), paper, ""]

@@ -100,12 +100,12 @@ def _suitable(source: _Source, one: loop.Run) -> dict[str, np.ndarray]:
     """The arrays that the run takes over."""
     here = by_path(variables_of(loop.abstract_state(one)))
     same_tasks = (source.dataset, source.tasks) == (one.tasks.name, one.tasks.task_names)
-    _require_temperature(source, one)
     if one.program.config.data.target:
         source, own = _with_target(source, one), set()
     else:
         own = set() if same_tasks else set(owned_by_tasks(one))
     _require_alike(source, one, here, apart=own)
+    _require_temperature(source, one)
     given = {name: array for name, array in source.arrays.items() if name not in own}
     if not any(name.startswith("params.") for name in given):
         raise UserError(
@@ -149,8 +149,8 @@ def _with_target(source: _Source, one: loop.Run) -> _Source:
 def _require_temperature(source: _Source, one: loop.Run) -> None:
     """Raises UserError where mixing weights would stay, or be drawn, at another temperature.
 
-    They keep their meaning only at the temperature that they have ended at, and it stays unless
-    running averages are trained.
+    They keep their meaning only at the temperature that they have ended at. It stays unless running
+    averages are trained, and with a target the sources' weights stay in any case.
     """
     ended = source.arrays.get("batch_stats.router.temperature")
     config = one.program.config

@@ -36,6 +36,12 @@ def test_a_point_is_the_mean_over_seeds_with_its_error():
 
 def test_a_table_that_was_partly_run_is_drawn(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
+    caught, original = [], parameters_figure.save
+    monkeypatch.setattr(
+        parameters_figure,
+        "save",
+        lambda figure, path: original(caught.append(figure) or figure, path),
+    )
     (tmp_path / "results").mkdir()
     rows = "".join(
         f'[[probe.rows]]\nname = "{row.name}"\nresults = "{row.results}"\ncommand = "x"\n'
@@ -46,10 +52,14 @@ def test_a_table_that_was_partly_run_is_drawn(tmp_path, monkeypatch, capsys):
     assert capsys.readouterr().err == (
         "error: no method of probe was run: results has no file of its rows.\n"
     )
+    (tmp_path / "results/a.json").write_text(json.dumps(results(0, 0.5, 0.7)))
     (tmp_path / "results/b.json").write_text(json.dumps(results(1000, 0.8)))
     assert parameters_figure.main(["x.png", "probe"]) == 0
     assert capsys.readouterr().out == "x.png\n"
     assert image.imread("x.png").shape[2] == 4
+    axes = caught[0].axes[0]
+    assert [line.get_xdata()[0] for line, *_ in axes.containers] == [0, 1000]
+    assert axes.get_xscale() == "symlog"  # of zero, which trains nothing, there is no logarithm
     assert parameters_figure.main(["x.png", "others"]) == 2
     assert capsys.readouterr().err == (
         "error: there is no table 'others'; results/tables.toml has: probe\n"

@@ -62,6 +62,9 @@ def test_blocks_that_are_on_stand_in_place_of_a_route(record):
     assert cells(lines[4])[2] == "0,1,3 → 2"
     assert cells(lines[5])[2] == "none → 0"
     assert "blocks on: those whose mean a task takes at each depth" in " ".join(lines)
+    results = build_results(dataclasses.replace(record, routing_map=None, allocation=on))
+    results["config"]["router"]["merge"] = "sum"
+    assert "blocks on: those whose sum a task takes at each depth" in " ".join(shown(results))
 
 
 def test_many_blocks_are_counted_and_the_tested_step_is_told(record):

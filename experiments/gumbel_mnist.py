@@ -19,7 +19,8 @@ Command: python launch.py --config=experiments/gumbel_mnist.py
 Expected: 95.59 ± 0.19 % mean test accuracy without a budget (results/gumbel_mnist_learned.json,
     five seeds), with nearly all blocks on for all tasks: what the mean of a shared bottom reaches,
     0.4 points less than its sum, and 1.8 points more than a routing network. With a budget of
-    three quarters 95.58 ± 0.06 % with 9.2 of 12 blocks on, of a quarter 94.93 ± 0.12 % with 4.9. All rows stand in BUILD_NOTES.md.
+    three quarters 95.58 ± 0.06 % with 9.2 of 12 blocks on, of a quarter 94.93 ± 0.12 % with 4.9.
+    All rows stand in BUILD_NOTES.md.
 
 Minutes: 2 to 4 a seed on one CPU core.
 """

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from routing_jax.errors import UserError
+from routing_jax.errors import UserError, told
 from routing_jax.reporting.figure_style import LINE_COLOURS, new_figure, save, tidy
 from routing_jax.reporting.results import read_results
 
@@ -89,17 +89,14 @@ def _label(config: Mapping[str, Any]) -> str:
     return label if config["data"]["augment"] != "none" else f"{label}, images not cropped"
 
 
+@told
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command line; returns the exit code."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("picture", type=Path, help="PNG to write")
     parser.add_argument("runs", type=Path, nargs="+", help="results.json of runs with one target")
     options = parser.parse_args(arguments)
-    try:
-        drawn = draw([read_results(path) for path in options.runs], options.picture)
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    drawn = draw([read_results(path) for path in options.runs], options.picture)
     print(drawn)
     return 0
 

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from routing_jax.data.cifar_groups import GROUP_OF_SUPERCLASS
-from routing_jax.errors import UserError
+from routing_jax.errors import UserError, told
 from routing_jax.files import write_json
 from routing_jax.reporting.overlap import (
     Compared,
@@ -88,6 +88,7 @@ def _verdict(found: dict[str, Any]) -> str:
     return " ".join(sentences)
 
 
+@told
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command line; returns the exit code."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -95,12 +96,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--output", type=Path, help="JSON file to write")
     parser.add_argument("--figure", type=Path, help="PNG to draw")
     options = parser.parse_args(arguments)
-    try:
-        results = read_results(options.results)
-        found = judge(results)
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    results = read_results(options.results)
+    found = judge(results)
     if options.output:
         write_json(options.output, found | {"from": str(options.results)})
     if options.figure:

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from routing_jax.config import flatten
-from routing_jax.errors import UserError
+from routing_jax.errors import UserError, told
 from routing_jax.reporting.results import (
     PER_TASK,
     multiply_adds,
@@ -147,6 +147,7 @@ def _without_seed(part: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in flatten(part["config"]).items() if name != SEED}
 
 
+@told
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command line; returns the exit code."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -161,11 +162,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--where", action="append", default=[], help="swept value that cells have, as field=value"
     )
     options = parser.parse_args(arguments)
-    try:
-        merged = merge([part for path in options.parts for part in read_parts(path, options.where)])
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    merged = merge([part for path in options.parts for part in read_parts(path, options.where)])
     write_results(options.output, merged)
     print(f"{options.output}: seeds {', '.join(map(str, merged['seeds']))}")
     return 0

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from routing_jax.errors import UserError
+from routing_jax.errors import UserError, told
 from routing_jax.reporting.figure_style import LINE_COLOURS, new_figure, save, tidy
 from routing_jax.reporting.formats import scale
 from routing_jax.reporting.study import Estimate, Study, estimate, read_row, read_studies, tested
@@ -72,21 +72,18 @@ def draw(study: Study, directory: Path, path: Path) -> Path:
     return save(figure, path)
 
 
+@told
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command line; returns the exit code."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("picture", type=Path, help="PNG to write")
     parser.add_argument("table", help=f"name of a table of {ROWS}")
     options = parser.parse_args(arguments)
-    try:
-        studies = read_studies(ROWS)
-        names = [name for name, study in studies.items() if isinstance(study, Study)]
-        if options.table not in names:
-            raise UserError(f"there is no table {options.table!r}; {ROWS} has: {', '.join(names)}")
-        drawn = draw(studies[options.table], ROWS.parent, options.picture)
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    studies = read_studies(ROWS)
+    names = [name for name, study in studies.items() if isinstance(study, Study)]
+    if options.table not in names:
+        raise UserError(f"there is no table {options.table!r}; {ROWS} has: {', '.join(names)}")
+    drawn = draw(studies[options.table], ROWS.parent, options.picture)
     print(drawn)
     return 0
 

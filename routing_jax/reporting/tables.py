@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from routing_jax.errors import UserError
+from routing_jax.errors import UserError, told
 from routing_jax.files import write_text
 from routing_jax.reporting.formats import higher_is_better
 from routing_jax.reporting.study import (
@@ -169,6 +169,7 @@ def _write(root: Path, *, check: bool) -> int:
     return status
 
 
+@told
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command line from the root of the repository; returns the exit code."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -176,16 +177,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     what.add_argument("--check", action="store_true", help="change nothing; 1 if something would")
     what.add_argument("--commands", action="store_true", help="print the commands of each row")
     options = parser.parse_args(arguments)
-    try:
-        if not options.commands:
-            return _write(Path(), check=options.check)
-        for study in read_studies(ROWS).values():
-            for row in study.rows if isinstance(study, Study) else ():
-                print(f"{study.name}: {row.name}", *row.commands, sep="\n    ")
-        return 0
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    if not options.commands:
+        return _write(Path(), check=options.check)
+    for study in read_studies(ROWS).values():
+        for row in study.rows if isinstance(study, Study) else ():
+            print(f"{study.name}: {row.name}", *row.commands, sep="\n    ")
+    return 0
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from routing_jax.config import flatten
-from routing_jax.errors import UserError
+from routing_jax.errors import UserError, told
 from routing_jax.files import write_json
 from routing_jax.reporting.formats import higher_is_better
 from routing_jax.reporting.merge import read_parts
@@ -164,6 +164,7 @@ def _shown(metric: str, value: float) -> str:
     return f"{100 * value:.1f}" if higher_is_better(metric) else f"{value:.4f}"
 
 
+@told
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command line; returns the exit code."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -171,17 +172,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("parts", nargs="+", help="NAME=FILE, a method and trials of it")
     options = parser.parse_args(arguments)
     found: dict[str, list[Mapping[str, Any]]] = {}
-    try:
-        for part in options.parts:
-            method, _, path = part.partition("=")
-            if not path:
-                raise UserError(f"{part}: write NAME=FILE, a method and trials of it.")
-            found.setdefault(method, []).extend(read_parts(Path(path), ()))
-        before = read_results(options.output) if options.output.exists() else None
-        joined = join(found, before)
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    for part in options.parts:
+        method, _, path = part.partition("=")
+        if not path:
+            raise UserError(f"{part}: write NAME=FILE, a method and trials of it.")
+        found.setdefault(method, []).extend(read_parts(Path(path), ()))
+    before = read_results(options.output) if options.output.exists() else None
+    joined = join(found, before)
     write_json(options.output, joined)
     for method in found:
         print(f"{method}: {sum(t['method'] == method for t in joined['trials'])} trials")

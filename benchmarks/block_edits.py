@@ -11,7 +11,6 @@ line for each edit, the first for no edit.
 
 import argparse
 import functools
-import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -20,8 +19,8 @@ import jax.numpy as jnp
 from ml_collections import ConfigDict
 
 from benchmarks.timing import print_line
-from routing_jax import config as config_lib
 from routing_jax.data import loading
+from routing_jax.export.trained import read
 from routing_jax.models.block_edits import (
     Variables,
     add_block,
@@ -30,9 +29,7 @@ from routing_jax.models.block_edits import (
     reorder_blocks,
 )
 from routing_jax.training import loop
-from routing_jax.training.checkpointing import Checkpoints
 from routing_jax.training.run import make_run
-from routing_jax.training.step import variables_of
 from routing_jax.workdir import Workdir
 
 Measure = Callable[[Variables], dict[str, float]]
@@ -40,12 +37,9 @@ Measure = Callable[[Variables], dict[str, float]]
 
 def trained(workdir: Path) -> tuple[ConfigDict, loading.TaskSet, Variables]:
     """Configuration, data and variables of a finished run."""
-    found = Workdir(workdir)
-    config = config_lib.from_values(json.loads(found.config_path.read_text()))
+    config = Workdir(workdir).read_config()
     tasks = loading.load(config.data, say=lambda text: None)
-    checkpoints = Checkpoints(found.checkpoint_dir, dataset=tasks.name)
-    state = checkpoints.restore(loop.abstract_state(make_run(config, tasks))).state
-    return config, tasks, variables_of(state)
+    return config, tasks, read(workdir, tasks).variables
 
 
 def edits(depth: int) -> Iterator[tuple[str, Callable[[Variables], Variables]]]:

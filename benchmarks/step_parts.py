@@ -6,7 +6,6 @@ Sums of parts are not a step: in a step some parts run side by side, and caches 
 are those of training, see `routing_jax.products`. The two lines of a whole layer differ by what is
 done for guests, see `routing_jax.slots`.
 
-Where blocks are many and their examples few, moving the bank's parameters is what takes the time.
 Lines of parts that go through a whole bank have `gigabytes_per_second`, for the bytes that they
 cannot avoid reading and writing; how near that is to what memory gives shows next to `copy a bank`.
 """

@@ -62,7 +62,8 @@ def start(run: loop.Run, one: loop.Run, *, say: Say) -> TrainState | None:
       None where the run starts from random draws.
 
     Raises:
-      UserError: the other run is not there, not finished, or has another network.
+      UserError: the other run is not there, not finished, has another network, or mixes at another
+        temperature.
     """
     place = one.program.config.training.init_from
     if not place:
@@ -152,17 +153,16 @@ def _require_temperature(source: _Source, one: loop.Run) -> None:
     They keep their meaning only at the temperature that they have ended at. It stays unless running
     averages are trained, and with a target the sources' weights stay in any case.
     """
-    ended = source.arrays.get("batch_stats.router.temperature")
-    config = one.program.config
+    name, config = "batch_stats.router.temperature", one.program.config
     anew = {"mixing", "statistics"} <= chosen(config.training.trainable)
-    if ended is None or (anew and not config.data.target):
+    if name not in source.arrays or (anew and not config.data.target):
         return
+    ended = float(source.arrays[name])
     now = {float(one.hyper.temperature), float(one.hyper.temperature_end)}
-    if not all(math.isclose(float(ended), value, rel_tol=0.01) for value in now):
+    if not all(math.isclose(ended, value, rel_tol=0.01) for value in now):
         raise UserError(
-            f"{source.named} ended at a temperature of {float(ended):.3g} of its mixing "
-            f"weights: set router.temperature to {float(ended):.3g} and router.temperature_end to "
-            "None."
+            f"{source.named} ended at a temperature of {ended:.3g} of its mixing "
+            f"weights: set router.temperature to {ended:.3g} and router.temperature_end to None."
         )
 
 

@@ -8,6 +8,18 @@ Purpose and paper (Rosenbaum, Klinger, Riemer, "Routing Networks", ICLR 2018), b
     pass    with and without an action that skips a layer; the appendix
     blocks  fewer and more blocks than tasks
     tasks   the first 2, 3, 5, 10, 20 tasks with as many blocks; the scaling of cost
+
+and what may make learned routes pay under strong training, no claim of the paper's:
+
+    router_rate  the router's rate beside the blocks'; the literature says both, above and below
+    exploration  a share of decisions drawn at random, falling to none
+    commitment   decisions that grow sharper than the policy
+    start        blocks that start as clones, with a part of their own, or independent
+    warm_up      blocks learn for a while under random decisions before the router does
+    decision     a decision for each example, or one for all of a task in a step
+    steps        blocks' gradients summed, or divided by their expected use
+    reward       right or wrong, or minus the loss
+
     dtype   computing in float32 and in bfloat16; no claim of it
     dtype_untuned  the same at a tenth of the rate, without weight decay
 
@@ -37,14 +49,28 @@ _GRIDS = {
     "pass": "router.pass_action=False,True",
     "blocks": "model.num_blocks=5,10,20,40",
     "tasks": "data.num_tasks=2,3,5,10,20",
+    "router_rate": "router.learning_rate=0.01,0.03,0.1,0.3,1.0",
+    "exploration": "router.epsilon=0,0.1,0.3",
+    "commitment": "router.temperature_end=1.0,0.5,0.1",
+    "start": "model.block_noise=0.0,0.1,0.5,1.0",
+    "warm_up": "router.learns_from=0,0.1,0.3",
+    "decision": "router.decision_per=example,task",
+    "steps": "optimizer.block_steps=summed,by_use",
+    "reward": "reward.final=correctness,negative_loss",
     "dtype": "model.dtype=float32,bfloat16",
     "dtype_untuned": "model.dtype=float32,bfloat16",
 }
 _UNTUNED = {"optimizer.learning_rate": 0.02, "optimizer.l2": 0.0}
 """What results/cifar_dtype_untuned_*.json were measured with, before the rate was chosen."""
-_CHANGES = {"dtype_untuned": _UNTUNED | {"sweep": f"{_GRIDS['dtype_untuned']} seed=0:4"}}
+_CHANGES = {
+    "exploration": {"router.epsilon_end": 0.0},
+    "dtype_untuned": _UNTUNED | {"sweep": f"{_GRIDS['dtype_untuned']} seed=0:4"},
+}
 _CHOICES = {
-    "over": {name: {"sweep": f"{grid} seed=0:3"} for name, grid in _GRIDS.items()} | _CHANGES
+    "over": {
+        name: {"sweep": f"{grid} seed=0:3"} | _CHANGES.get(name, {})
+        for name, grid in _GRIDS.items()
+    }
 }
 
 

@@ -13,7 +13,9 @@ Command: python launch.py --config=experiments/gumbel_mnist.py
     python launch.py --config=experiments/gumbel_mnist.py:budget=0.75
     With a budget of a quarter:
     python launch.py --config=experiments/gumbel_mnist.py:budget=0.25
-    A baseline (shared_bottom, shared_bottom_sum, no_sharing, routing_network):
+    A baseline (shared_bottom, shared_bottom_sum, no_sharing; routing_network: a route drawn for
+    each example from its task's table; routing_per_task: one route a step for a task;
+    routing_per_example: a network that sees the example):
     python launch.py --config=experiments/gumbel_mnist.py:baseline=no_sharing
 
 Expected: 95.59 ± 0.19 % mean test accuracy without a budget (results/gumbel_mnist_learned.json,
@@ -29,7 +31,13 @@ import ml_collections
 
 from routing_jax.config import base_config
 from routing_jax.experiment import choose
-from routing_jax.presets import ALL_ON, FIXED_SWITCHES, GUMBEL_MATRIX, WPL_INSTEAD
+from routing_jax.presets import (
+    ALL_ON,
+    EACH_EXAMPLE_INSTEAD,
+    FIXED_SWITCHES,
+    GUMBEL_MATRIX,
+    WPL_INSTEAD,
+)
 
 _BASELINES = {
     "none": {},
@@ -37,6 +45,8 @@ _BASELINES = {
     "shared_bottom_sum": ALL_ON | {"router.merge": "sum"},
     "no_sharing": FIXED_SWITCHES | {"router.routes": "own", "model.num_blocks": None},
     "routing_network": WPL_INSTEAD,
+    "routing_per_task": WPL_INSTEAD | {"router.decision_per": "task"},
+    "routing_per_example": EACH_EXAMPLE_INSTEAD,
 }
 # Where blocks cost, a task can save all of a depth, and then learns nothing any more.
 _COSTLY = {"router.budget_weight": 1.0, "router.empty_weight": 1.0}

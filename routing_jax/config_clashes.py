@@ -270,6 +270,22 @@ _UNUSED = (
         for name in _PENALTIES
     ),
     Clash(
+        ("router.policy", "router.learns_from"),
+        lambda policy, share: policy == "fixed" and share > 0,
+        "given routes do not learn; set router.learns_from to 0",
+    ),
+    Clash(
+        ("model.name", "optimizer.block_steps"),
+        lambda model, steps: model != "routing_network" and steps == "by_use",
+        "only a routing network takes some blocks more often than others; set "
+        "optimizer.block_steps to summed",
+    ),
+    Clash(
+        ("model.block", "optimizer.block_steps"),
+        lambda block, steps: block == "components" and steps == "by_use",
+        "the blocks of a bank have to be alike; set optimizer.block_steps to summed",
+    ),
+    Clash(
         ("model.name", "router.skip_below"),
         lambda model, below: model != "gumbel_matrix" and below > 0,
         "only gumbel_matrix switches blocks off; leave router.skip_below at 0",

@@ -87,6 +87,7 @@ FINAL_REWARDS = ("correctness", "negative_loss")
 COLLABORATION_REWARDS = ("usage", "probability")
 OPTIMIZERS = ("sgd", "adam")
 UNUSED_BLOCKS = ("keep", "drift")
+BLOCK_STEPS = ("summed", "by_use")
 SCHEDULES = ("constant", "step", "cosine")
 
 _EXPERIMENT_NAME = Rule(
@@ -191,6 +192,11 @@ FIELDS: dict[str, Field] = {
     "router.decision_per": Field("example", one_of(DECISIONS_PER), "what one decision is for"),
     "router.pass_action": Field(False, rules.FLAG, "whether an agent may skip a depth (PASS)"),
     "router.learning_rate": Field(0.1, rules.POSITIVE, "step size of the policy"),
+    "router.learns_from": Field(
+        0.0,
+        rules.UNIT_BELOW_ONE,
+        "share of the run that is over when the router begins to learn; blocks do at once",
+    ),
     "router.dispatcher_learning_rate": Field(
         None, or_none(rules.POSITIVE, "router.learning_rate"), "step size of a dispatcher"
     ),
@@ -279,6 +285,12 @@ FIELDS: dict[str, Field] = {
     "optimizer.l2": Field(
         0.0, rules.NON_NEGATIVE, "weight of half the squared norm of all parameters but biases"
     ),
+    "optimizer.block_steps": Field(
+        "summed",
+        one_of(BLOCK_STEPS),
+        "a block's gradient, over the examples that took it: summed, or divided by the share that "
+        "its router gives it",
+    ),
     "optimizer.unused_blocks": Field(
         "keep",
         one_of(UNUSED_BLOCKS),
@@ -320,6 +332,7 @@ TRACED = {
     "seed": "training.seed",
     "learning_rate": "optimizer.learning_rate",
     "router_learning_rate": "router.learning_rate",
+    "learns_from": "router.learns_from",
     "return_rate": "router.return_rate",
     "trace": "router.trace",
     "dispatcher_learning_rate": "router.dispatcher_learning_rate",

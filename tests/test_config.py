@@ -116,6 +116,7 @@ def test_the_defaults_are_those_of_the_paper_and_the_issue():
             "wpl_convention": "routing_networks",
             "decision_per": "example",
             "pass_action": False,
+            "learns_from": 0.0,
             "learning_rate": 0.1,
             "dispatcher_learning_rate": None,
             "return_rate": 0.05,
@@ -151,6 +152,7 @@ def test_the_defaults_are_those_of_the_paper_and_the_issue():
             "schedule": "step",
             "l2": 0.0,
             "unused_blocks": "keep",
+            "block_steps": "summed",
         },
         "adaptation": {
             "loss": "moments",
@@ -637,6 +639,29 @@ COMPONENTS = {
             {"router__count_weight": 0.1},
             "model.name = 'routing_network' and router.count_weight = 0.1 clash: only "
             "gumbel_matrix switches blocks on and off; set router.count_weight to 0",
+        ),
+        (
+            {"router__policy": "fixed", "router__learns_from": 0.1},
+            "router.policy = 'fixed' and router.learns_from = 0.1 clash: given routes do not "
+            "learn; set router.learns_from to 0",
+        ),
+        (
+            {"model__name": "cross_stitch", "optimizer__block_steps": "by_use"},
+            "model.name = 'cross_stitch' and optimizer.block_steps = 'by_use' clash: only a "
+            "routing network takes some blocks more often than others; set optimizer.block_steps "
+            "to summed",
+        ),
+        (
+            {
+                "model__block": "components",
+                "model__encoder": "pointwise",
+                "model__head": "own",
+                "model__components": "2xconv3 identity",
+                "model__strides": "2-2-1",
+                "optimizer__block_steps": "by_use",
+            },
+            "model.block = 'components' and optimizer.block_steps = 'by_use' clash: the blocks of "
+            "a bank have to be alike; set optimizer.block_steps to summed",
         ),
         (
             {"router__skip_below": 0.1},

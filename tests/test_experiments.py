@@ -18,9 +18,15 @@ ARGUMENTS = {
     "min_mtl": ("baseline=wide_trunk", "augment,baseline=joint_classifier"),
     "cifar_ablations": tuple(
         f"over={name}"
-        for name in ("agents", "rules", "pass", "blocks", "tasks", "dtype", "dtype_untuned")
+        for name in (
+            *("agents", "rules", "pass", "blocks", "tasks", "router_rate", "exploration"),
+            *("commitment", "start", "warm_up", "decision", "steps", "reward"),
+            *("dtype", "dtype_untuned"),
+        )
     ),
     "cifar_mtl": (
+        "setting=paper",
+        "setting=paper,baseline=cross_stitch",
         "route=conv",
         "baseline=task_specific_all_fc",
         "baseline=task_specific_1_fc",
@@ -169,5 +175,5 @@ def test_a_choice_that_does_not_exist_is_answered_with_those_that_do():
         f"--config={EXPERIMENTS / 'cifar_mtl.py'}:baseline=dense: there is no argument "
         "'baseline=dense'; those that exist: route=fc|conv; baseline=none|task_specific_all_fc|"
         "task_specific_1_fc|cross_stitch|soft_mixture|random_routes|clustered_routes|wide_trunk|"
-        "joint_classifier; augment."
+        "joint_classifier; setting=tuned|paper; augment."
     )

@@ -1,4 +1,6 @@
-"""Updates of blocks that no example of the step has taken."""
+"""Updates of blocks by how much of a step's examples takes them."""
+
+from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
@@ -8,6 +10,8 @@ from routing_jax.types import Params
 
 _BANK = "blocks"
 """Name of the parameter that stacks the blocks of a bank; see `blocks.BlockBank`."""
+_BANKS = "banks_"
+"""How the names of a network's banks begin; their number follows."""
 
 
 def mask_unused_blocks(
@@ -40,6 +44,67 @@ def mask_unused_blocks(
         )
 
     return optax.GradientTransformationExtraArgs(inner.init, update)
+
+
+def divide_by_use() -> optax.GradientTransformationExtraArgs:
+    """Divides the gradient of each block by the use that its router makes of it.
+
+    A step's gradient of a block adds up over the examples that take it, so popular blocks take
+    larger steps, and become more popular by them. Divided, all blocks of a bank step alike, as
+    those of even use do undivided. After Prellberg and Kramer 2020 ("Learned Weight Sharing for
+    Deep Multi-Task Learning by Natural Evolution Strategy and Stochastic Gradient Descent"), who
+    divide by the number of tasks instead.
+
+    Its `update` takes `use`, what `expected_use` gives, as a keyword.
+    """
+
+    def update(
+        gradients: Params,
+        state: optax.OptState,
+        params: Params | None = None,
+        *,
+        use: Sequence[jax.Array],
+        **extra: object,
+    ) -> tuple[Params, optax.OptState]:
+        del params, extra
+        divided = dict(gradients)
+        for index, share in enumerate(use):
+            name = f"{_BANKS}{index}"
+            divided[name] = jax.tree.map(
+                lambda leaf, s=share * share.size: leaf / s.reshape(-1, *[1] * (leaf.ndim - 1)),
+                gradients[name],
+            )
+        return divided, state
+
+    return optax.GradientTransformationExtraArgs(lambda params: optax.EmptyState(), update)
+
+
+def expected_use(
+    probabilities: jax.Array,
+    bank_of_depth: Sequence[int],
+    num_blocks: Sequence[int],
+    *,
+    decisions: int,
+) -> tuple[jax.Array, ...]:
+    """The share of a batch that each block is expected to get of its bank's decisions.
+
+    At least that of one decision: what is hardly ever taken would take steps without bound.
+
+    Args:
+      probabilities: float32 [T, n or 1, D, A], of the policy.
+      bank_of_depth: for each depth, the number of its bank.
+      num_blocks: K of each bank; a further action, PASS, uses none.
+      decisions: at one depth, of the batch.
+
+    Returns:
+      float32 [K] for each bank.
+    """
+    of_depth = probabilities.mean((0, 1))
+    depths = [[d for d, of in enumerate(bank_of_depth) if of == i] for i in range(len(num_blocks))]
+    return tuple(
+        jnp.maximum(of_depth[jnp.asarray(own), :size].mean(0), 1 / decisions)
+        for own, size in zip(depths, num_blocks, strict=True)
+    )
 
 
 def used_blocks(gradients: Params) -> Params:

@@ -11,7 +11,7 @@ from ml_collections import ConfigDict
 from routing_jax.rl.router_optimizer import label_parameters, router_optimizer
 from routing_jax.rl.rules import LOSSES
 from routing_jax.routers.router import Router
-from routing_jax.training.block_updates import mask_unused_blocks
+from routing_jax.training.block_updates import divide_by_use, mask_unused_blocks
 from routing_jax.training.state import Hyperparams
 from routing_jax.training.trainable import chosen, trains
 from routing_jax.types import Params
@@ -20,7 +20,11 @@ from routing_jax.types import Params
 def make_optimizer(
     config: ConfigDict, router: Router | None, hyper: Hyperparams, *, total_steps: int
 ) -> optax.GradientTransformationExtraArgs:
-    """One optimizer for all parameters; `update` takes the batch's `trajectory` as a keyword.
+    """One optimizer for all parameters.
+
+    Its `update` takes as keywords the batch's `trajectory`; `use`, of the blocks, where the
+    configuration divides by it (see `block_updates.divide_by_use`); and `progress`, the share of
+    the run that is over, without which the router learns.
 
     Args:
       config: the whole configuration; static choices are read from it.
@@ -34,7 +38,7 @@ def make_optimizer(
         "frozen": optax.set_to_zero(),
     }
     if "mixing" in chosen(trainable):
-        parts["router"] = _router_part(config.router, router, hyper)
+        parts["router"] = _wait(_router_part(config.router, router, hyper), hyper.learns_from)
     return optax.partition(parts, partial(_labels, trainable))
 
 
@@ -44,6 +48,20 @@ def _router_part(
     if router is None:  # what back-propagation trains of a router, if anything
         return _ROUTER_STEPS[router_config.optimizer](hyper.router_learning_rate)
     return _router_optimizer(router_config, router, hyper)
+
+
+def _wait(
+    inner: optax.GradientTransformation, share: jax.Array
+) -> optax.GradientTransformationExtraArgs:
+    """Holds updates back until that share of the run is over; the state of `inner` moves."""
+    inner = optax.with_extra_args_support(inner)
+
+    def update(gradients, state, params=None, *, progress: jax.Array | float = 1.0, **extra):
+        updates, state = inner.update(gradients, state, params, **extra)
+        on = progress >= share
+        return jax.tree.map(lambda leaf: jnp.where(on, leaf, 0), updates), state
+
+    return optax.GradientTransformationExtraArgs(inner.init, update)
 
 
 def _labels(trainable: str, params: Params) -> Params:
@@ -75,6 +93,8 @@ def _block_optimizer(
     if optimizer_config.l2 > 0:
         decay = optax.add_decayed_weights(optimizer_config.l2, mask=_without_biases)
         optimizer = optax.chain(decay, optimizer)
+    if optimizer_config.block_steps == "by_use":
+        optimizer = optax.chain(divide_by_use(), optimizer)
     keep = optimizer_config.unused_blocks == "keep"
     return mask_unused_blocks(optimizer) if keep and moves_unused else optimizer
 

@@ -26,6 +26,7 @@ class Hyperparams(NamedTuple):
     seed: jax.Array
     learning_rate: jax.Array
     router_learning_rate: jax.Array
+    learns_from: jax.Array
     return_rate: jax.Array
     trace: jax.Array
     dispatcher_learning_rate: jax.Array

@@ -17,6 +17,7 @@ from routing_jax.objectives import Objective, offered, share_of_tasks
 from routing_jax.rl import rewards
 from routing_jax.routers.allocation import Penalties, penalty
 from routing_jax.training.adaptation import adapt, make_alignment
+from routing_jax.training.block_updates import expected_use
 from routing_jax.training.state import (
     Hyperparams,
     Learned,
@@ -60,9 +61,11 @@ def train_step(
     """
     lesson = _lesson(config, hyper, state.step, train, total_steps=total_steps, num_old=num_old)
     learned = _learn(config, model, objective, hyper, state, lesson)
-    batch, routed, more = lesson.batch, learned.routed, {}
+    batch, routed, more = lesson.batch, learned.routed, {"progress": lesson.progress}
     if model.learned_router is not None:
         more["trajectory"] = _trajectory(config, model, objective, hyper, state, routed, lesson)
+    if config.optimizer.block_steps == "by_use":
+        more["use"] = _use(config.router, model, routed)
     updates, optimizer_state = optimizer.update(
         learned.gradients, state.optimizer, state.params, **more
     )
@@ -248,6 +251,19 @@ def _shares(router_config: ConfigDict, weights: jax.Array) -> tuple[jax.Array, j
         return weights, weights
     judges = jnp.arange(weights.shape[1]) >= weights.shape[1] - router_config.measured
     return jnp.where(judges[None], 0.0, weights), jnp.where(judges[None], weights, 0.0)
+
+
+def _use(
+    router_config: ConfigDict, model: MultiTaskNetwork, routed: Routed
+) -> tuple[jax.Array, ...]:
+    """The use of the blocks of each bank that a batch is expected to make."""
+    tasks, examples, _ = routed.decisions.actions.shape
+    return expected_use(
+        routed.probabilities,
+        model.bank_of_depth,
+        [bank.num_blocks for bank in model.banks],
+        decisions=tasks if router_config.decision_per == "task" else tasks * examples,
+    )
 
 
 def _action_losses(

@@ -1,4 +1,4 @@
-"""Blocks that nobody took stay where they are, with their moments; all others learn as ever."""
+"""Blocks that nobody took stay where they are; popular ones take larger steps, or do not."""
 
 import jax
 import jax.numpy as jnp
@@ -8,8 +8,15 @@ import pytest
 
 from routing_jax.routers.policies import TabularPolicy
 from routing_jax.routers.router import Router
-from routing_jax.training.block_updates import mask_unused_blocks, used_blocks
+from routing_jax.training import loop
+from routing_jax.training.block_updates import (
+    divide_by_use,
+    expected_use,
+    mask_unused_blocks,
+    used_blocks,
+)
 from routing_jax.training.optimizers import make_optimizer
+from routing_jax.training.run import make_run
 from routing_jax.training.state import hyperparams
 from routing_jax.types import Decisions, Trajectory
 
@@ -125,3 +132,53 @@ def test_the_configuration_chooses(tiny_config, name, momentum, unused_blocks, m
     kernel = updates["banks_0"]["blocks"]["kernel"]
     assert bool((kernel[1] != 0).all()) == moves
     assert (kernel[0] != 0).all()
+
+
+def test_expected_use():
+    # Two tasks, two depths of one bank of two blocks, and PASS. Mean over tasks: 0.3 and 0.6 at the
+    # first depth, 0.5 and 0.05 at the second; over depths 0.4 and 0.325.
+    probabilities = jnp.array(
+        [[[[0.5, 0.3, 0.2], [1.0, 0.0, 0.0]]], [[[0.1, 0.9, 0.0], [0.0, 0.1, 0.9]]]]
+    )
+    (use,) = expected_use(probabilities, (0, 0), (2,), decisions=100)
+    np.testing.assert_allclose(use, [0.4, 0.325], rtol=1e-6)
+    # A bank for each depth; at the second a block has the use of one of ten decisions at least.
+    first, second = expected_use(probabilities, (0, 1), (2, 2), decisions=10)
+    np.testing.assert_allclose(first, [0.3, 0.6], rtol=1e-6)
+    np.testing.assert_allclose(second, [0.5, 0.1], rtol=1e-6)
+
+
+def test_gradients_are_divided_by_use():
+    # Of three blocks the first takes half of the examples: 3 * 0.5 = 1.5 times an even share.
+    gradients = gradients_of([0, 1, 2], 3.0)
+    divide = divide_by_use()
+    use = (jnp.array([1 / 2, 1 / 3, 1 / 6]),)
+    divided, _ = divide.update(gradients, divide.init(PARAMS), PARAMS, use=use)
+    kernel = divided["banks_0"]["blocks"]["kernel"]
+    np.testing.assert_allclose(kernel[:, 0, 0], [2, 3, 6], rtol=1e-6)
+    np.testing.assert_array_equal(divided["encoder"]["kernel"], gradients["encoder"]["kernel"])
+
+
+def one_step(config, tasks):
+    """What a run's first step adds to the parameters."""
+    run, train = make_run(config, tasks), loop.to_device(tasks.train)
+    start = jax.jit(run.program.init)(run.hyper, train)
+    after = jax.jit(run.program.step)(start, run.hyper, train)
+    return jax.tree.map(lambda new, old: np.asarray(new - old), after.params, start.params)
+
+
+def test_a_run_divides_by_the_use_of_its_routes(tiny_config, digits):
+    """Seven tasks of ten share block 0, three block 1: 1.4 and 0.6 times an even share."""
+    settings = {
+        "router__policy": "fixed",
+        "router__routes": " ".join(["0-0"] * 7 + ["1-1"] * 3),
+        "model__num_blocks": None,
+        "optimizer__momentum": 0.0,
+    }
+    summed = one_step(tiny_config(**settings), digits)
+    divided = one_step(tiny_config(**settings, optimizer__block_steps="by_use"), digits)
+    for bank in ("banks_0", "banks_1"):
+        kernels = [of[bank]["blocks"]["Dense_0"]["kernel"] for of in (summed, divided)]
+        for block, use in enumerate((1.4, 0.6)):
+            np.testing.assert_allclose(kernels[1][block], kernels[0][block] / use, atol=1e-6)
+            assert np.abs(kernels[0][block]).max() > 1e-4

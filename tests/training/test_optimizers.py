@@ -99,3 +99,15 @@ def test_schedules(tiny_config, schedule, step, factor):
     np.testing.assert_allclose(
         updates["banks_0"]["blocks"]["kernel"], np.full((2, 3), -2.0 * factor), rtol=1e-5
     )
+
+
+def test_a_router_begins_to_learn_when_it_is_told_to(tiny_config):
+    config = tiny_config(router__learns_from=0.25)
+    optimizer = make_optimizer(config, ROUTER, hyperparams(config), total_steps=10)
+    gradients = jax.tree.map(jnp.ones_like, PARAMS)
+    for progress, learns in ((0.0, False), (0.2, False), (0.25, True), (0.9, True)):
+        updates, _ = optimizer.update(
+            gradients, optimizer.init(PARAMS), PARAMS, trajectory=TRAJECTORY, progress=progress
+        )
+        assert bool(updates["router"]["policy"]["table"].any()) == learns
+        assert updates["banks_0"]["blocks"]["kernel"].all()

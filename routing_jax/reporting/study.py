@@ -223,28 +223,35 @@ def cosines(
         families: of each task the name of its family.
 
     Returns:
-        The mean cosine inside families and across; None where blocks are not switched.
+        The mean cosine inside families and across, of the blocks that are on or of mixing weights;
+        None where there is neither.
 
     Raises:
         UserError: the results have other tasks than families are given for.
     """
-    if results.get("allocation") is None:
+    found = _patterns(results)
+    if found is None:
         return None
     if len(results["tasks"]) != len(families):
         raise UserError(
             f"{len(families)} families are named for {len(results['tasks'])} tasks of "
             f"{results['experiment']}; name one for each task, in results/tables.toml."
         )
-    found = [
-        inside_and_across(task_similarity(pattern), families) for pattern in _patterns(results)
-    ]
-    inside, across = zip(*found, strict=True)
+    alike = [inside_and_across(task_similarity(pattern), families) for pattern in found]
+    inside, across = zip(*alike, strict=True)
     return estimate(inside), estimate(across)
 
 
-def _patterns(results: Mapping[str, Any]) -> np.ndarray:
-    """Which blocks are on, bool [S, T, D, K], as far as the last block that is on for any task."""
-    allocation = results["allocation"]
+def _patterns(results: Mapping[str, Any]) -> np.ndarray | None:
+    """What tasks take of blocks, [S, T, D, K]: mixing weights, or which are on.
+
+    Of the latter as far as the last block that is on for any task; None where there is neither.
+    """
+    if results.get("mixing_weights") is not None:
+        return np.asarray(results["mixing_weights"])
+    allocation = results.get("allocation")
+    if allocation is None:
+        return None
     used = [k for tasks in allocation for depths in tasks for on in depths for k in on]
     return patterns(allocation, max(used, default=0) + 1)
 

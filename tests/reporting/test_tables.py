@@ -86,6 +86,20 @@ def test_allocation_and_likeness_golden(tmp_path):
     assert missing.count("|") == header.count("|")
 
 
+def test_likeness_of_mixing_weights_golden(tmp_path):
+    # One depth, two templates: (1, 0) and (0.6, 0.8) have cosine 0.6, (1, 0) and (0, 1) 0, and
+    # (0.6, 0.8) and (0, 1) 0.8: inside the pair 0.6, across 0.4.
+    mixed = made_up([0], [[0.5]]) | {
+        "tasks": ["a", "b", "c"],
+        "mixing_weights": [[[[1.0, 0.0]], [[0.6, 0.8]], [[0.0, 1.0]]]],
+    }
+    (tmp_path / "mixed.json").write_text(json.dumps(mixed))
+    rows = (Row("mixed", "mixed.json", ""),)
+    study = Study("probe", "A.", rows, families=("x", "x", "y"))
+    *_, line = tables.table_text(study, tmp_path).strip().split("\n")
+    assert line.startswith("| mixed | 1 | 0.60 | 0.40 |")
+
+
 def test_a_table_of_one_task_golden(tmp_path):
     # Task b: 0.6 and 0.8, mean 0.7 and error 0.1; it ends 0.2 and 0.4 above the other row's.
     for name, of_b in (("ours", [0.6, 0.8]), ("theirs", [0.4, 0.4])):

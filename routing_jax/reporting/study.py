@@ -14,6 +14,7 @@ import numpy as np
 
 from routing_jax.errors import UserError
 from routing_jax.reporting.allocation import patterns
+from routing_jax.reporting.quoted import Quoted
 from routing_jax.reporting.results import learned_test, read_results
 from routing_jax.reporting.similarity import inside_and_across, task_similarity
 from routing_jax.reporting.sweep_summary import standard_error
@@ -94,18 +95,15 @@ class Estimate:
     error: float | None
 
 
-def read_studies(path: Path) -> dict[str, Study | Tuning]:
-    """The tables of a TOML file, by name; one that names `trials` is of those.
+def read_studies(path: Path) -> dict[str, Study | Tuning | Quoted]:
+    """The tables of a TOML file, by name; what they name, `trials` or `cells`, says their kind.
 
     Raises:
         UserError: it is not TOML, or a table or row lacks a field or has an unknown one.
     """
     try:
         tables = tomllib.loads(path.read_text(encoding="utf-8"))
-        return {
-            name: Tuning(**table) if "trials" in table else _study(name, dict(table))
-            for name, table in tables.items()
-        }
+        return {name: _table(name, dict(table)) for name, table in tables.items()}
     except FileNotFoundError:
         raise UserError(f"there is no {path}, which lists the tables and their rows") from None
     except (tomllib.TOMLDecodeError, TypeError, KeyError, ValueError) as error:
@@ -259,6 +257,13 @@ def _patterns(results: Mapping[str, Any]) -> np.ndarray | None:
 def estimate(values: Sequence[float]) -> Estimate:
     """The mean of one value for each seed, with its standard error."""
     return Estimate(float(np.mean(values)), standard_error(values))
+
+
+def _table(name: str, table: dict[str, Any]) -> Study | Tuning | Quoted:
+    for kind, mark in ((Tuning, "trials"), (Quoted, "cells")):
+        if mark in table:
+            return kind(**table)
+    return _study(name, table)
 
 
 def _study(name: str, table: dict[str, Any]) -> Study:

@@ -4,7 +4,7 @@ python -m routing_jax.reporting.tables [--check | --commands]
 
 A document asks for a table with a line `<!-- table: name -->`, which the table follows, up to
 `<!-- end of table -->`. The tables and their rows are listed in results/tables.toml; a row that
-has no results yet reads `not run`.
+has no results yet reads `not run`. Those of the README quote single numbers; see `quoted`.
 """
 
 import argparse
@@ -17,6 +17,7 @@ from typing import Any
 from routing_jax.errors import UserError, told
 from routing_jax.files import write_text
 from routing_jax.reporting.formats import higher_is_better
+from routing_jax.reporting.quoted import Quoted, quoted_text
 from routing_jax.reporting.study import (
     Estimate,
     Row,
@@ -40,7 +41,7 @@ _PLACE = re.compile(r"(<!-- table: (\w+) -->\n).*?(<!-- end of table -->)", re.D
 _MISSING = "not run"
 
 
-def table_text(study: Study | Tuning, directory: Path) -> str:
+def table_text(study: Study | Tuning | Quoted, directory: Path) -> str:
     """A table in Markdown, its caption in front.
 
     Args:
@@ -52,6 +53,8 @@ def table_text(study: Study | Tuning, directory: Path) -> str:
     """
     if isinstance(study, Tuning):
         return tuning_text(study, directory)
+    if isinstance(study, Quoted):
+        return quoted_text(study, directory)
     found = {row.name: read_row(directory, row) for row in study.rows}
     reference = found.get(study.reference)
     lines = [_header(study)]
@@ -61,7 +64,7 @@ def table_text(study: Study | Tuning, directory: Path) -> str:
     return f"\n{study.caption}\n\n{body}\n\n"
 
 
-def filled(text: str, studies: Mapping[str, Study | Tuning], directory: Path) -> str:
+def filled(text: str, studies: Mapping[str, Study | Tuning | Quoted], directory: Path) -> str:
     """A document with its tables as the results have them now.
 
     Raises:

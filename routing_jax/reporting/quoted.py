@@ -4,10 +4,14 @@ A cell is text with places in braces, `{file:path:form}`::
 
     {mnist_mtl.json:test.accuracy:%}          99.79 ± 0.01 %
     {mnist_mtl.json:seconds.total:.0f}        76
+    {mnist_mtl.json:seconds.per_step:.1f of 0.001}     24.8
+    {mnist_mtl.json:per_seed.seconds.total.largest:.0f}     88
     {step_cost.json[name=routed;settings.width=64]:ratio:range}     2.65 (2.31 to 2.90)
 
-The file is below the directory of the results, and the path goes down its dictionaries. A file of
-several lines, as benchmarks write them, is asked for the one line that says what the brackets do.
+The file is below the directory of the results, and the path goes down its dictionaries; in a list
+it goes on in every entry, and `largest` is the largest of them. A file of several lines, as
+benchmarks write them, is asked for the one line that says what the brackets do. One of Python's
+forms for a number may name its unit: `.1f of 1000` writes milliseconds as seconds.
 """
 
 import json
@@ -19,7 +23,7 @@ from typing import Any
 
 from routing_jax.errors import UserError
 
-_PLACE = re.compile(r"\{([\w.-]+)(?:\[([^\]]*)\])?:([\w.]+):([^{}]+)\}")
+_PLACE = re.compile(r"\{([\w.-]+)(?:\[([^\]]*)\])?:([\w.-]+):([^{}]+)\}")
 _MISSING = "not run"
 
 
@@ -70,12 +74,13 @@ def _quotation(directory: Path, name: str, which: str | None, path: str, form: s
         return _MISSING
     value = _one(file, which or "")
     for key in path.split("."):
-        if not isinstance(value, Mapping) or key not in value:
+        try:
+            value = _below(value, key)
+        except (KeyError, TypeError):
             known = ", ".join(value) if isinstance(value, Mapping) else repr(value)
-            raise UserError(f"{file} has no {path}: there is no {key!r} among {known}.")
-        value = value[key]
+            raise UserError(f"{file} has no {path}: there is no {key!r} among {known}.") from None
     try:
-        return _FORMS[form](value) if form in _FORMS else format(_middle(value), form)
+        return _FORMS[form](value) if form in _FORMS else _number(value, form)
     except (KeyError, TypeError, ValueError) as error:
         raise UserError(
             f"{file}: {path} cannot be written as {form!r} ({error}); forms: "
@@ -105,6 +110,20 @@ def _says(entry: Any, path: str, wanted: str) -> bool:
     for key in path.split("."):
         entry = entry.get(key) if isinstance(entry, Mapping) else None
     return str(entry) == wanted
+
+
+def _below(value: Any, key: str) -> Any:
+    """What a dictionary has for a key; of a list what its entries have, or the largest of them."""
+    if isinstance(value, list):
+        return max(value) if key == "largest" else [_below(entry, key) for entry in value]
+    return value[key]
+
+
+def _number(value: Any, form: str) -> str:
+    """A number in one of Python's forms, and in a unit if the form names one."""
+    spec, _, unit = form.partition(" of ")
+    number = _middle(value)
+    return format(number / float(unit) if unit else number, spec)
 
 
 def _middle(value: Any) -> float:

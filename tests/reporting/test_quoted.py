@@ -8,7 +8,11 @@ from routing_jax.errors import UserError
 from routing_jax.reporting.quoted import Quoted, quoted_text
 from routing_jax.reporting.study import read_studies
 
-RESULTS = {"test": {"accuracy": {"mean": 0.69254, "stderr": 0.00108}}, "seconds": {"total": 654.6}}
+RESULTS = {
+    "test": {"accuracy": {"mean": 0.69254, "stderr": 0.00108}},
+    "seconds": {"total": 654.6},
+    "per_seed": {"seconds": [{"total": 610.2}, {"total": 700.4}], "peak-bytes": [1024, 512]},
+}
 LINES = [
     {"name": "dense", "settings": {"width": 64}, "ratio": {"median": 1.0, "min": 1, "max": 1}},
     {"name": "dense", "settings": {"width": 128}, "ratio": {"median": 2, "min": 1.5, "max": 2.25}},
@@ -35,6 +39,9 @@ def cell(directory, text):
         ("about **{run.json:seconds.total:.0f}** s", "about **655** s"),
         ("{cost.json[name=dense;settings.width=128]:ratio:range}", "2.00 (1.50 to 2.25)"),
         ("{cost.json[settings.width=64]:ratio:.1f}", "1.0"),
+        ("{run.json:seconds.total:.2f of 60} min", "10.91 min"),
+        ("{run.json:per_seed.seconds.total.largest:.0f}", "700"),
+        ("{run.json:per_seed.peak-bytes.largest:KiB}", "1 KiB"),
         ("{later.json:test.accuracy:%}", "not run"),
         ("{run.json:seconds.total:KiB}, {run.json:seconds.total:.1f}", "1 KiB, 654.6"),
     ],
@@ -60,6 +67,11 @@ def test_a_whole_table(directory):
         (
             "{run.json:seconds.total.mean:%}",
             "run.json has no seconds.total.mean: there is no 'mean' among 654.6.",
+        ),
+        (
+            "{run.json:per_seed.seconds.largest:.0f}",
+            "run.json has no per_seed.seconds.largest: there is no 'largest' among "
+            "[{'total': 610.2}, {'total': 700.4}].",
         ),
         (
             "{cost.json[name=dense]:ratio:range}",

@@ -68,7 +68,7 @@ def test_convolutions_one_by_one(name, sides, stride):
     ("block", "maps"),
     [
         (COMPONENTS["conv5"](4), (5, *INPUTS)),
-        (COMPONENTS["conv5"](4, 2), (5, *INPUTS)),
+        pytest.param(COMPONENTS["conv5"](4, 2), (5, *INPUTS), marks=pytest.mark.slow),
         (COMPONENTS["conv3_twice"](4, 2), (5, *INPUTS)),
         (COMPONENTS["conv3"](4), (64, 4, 4, 4)),
         (ValidConvBlock(4, side=5, pool=False), (5, *INPUTS)),

@@ -227,6 +227,7 @@ def test_halving_gives_the_gradient_to_the_first_of_equal_maxima():
     np.testing.assert_array_equal(gradient[0, :, :, 0], [[1, 0], [0, 0]])
 
 
+@pytest.mark.slow
 def test_a_compiled_encoder_loses_no_gradient_at_its_pooling():
     # Compiled, the normalised map is computed in several places, each with its own rounding: where
     # pooling asks there which entry equals the maximum, most windows have none.

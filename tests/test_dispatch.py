@@ -360,6 +360,7 @@ def test_there_are_always_as_many_slots_as_examples(batch, num_blocks):
     assert num_blocks * capacity(batch, num_blocks) >= batch
 
 
+@pytest.mark.slow
 @hypothesis.settings(max_examples=8)
 @hypothesis.given(
     tasks=st.integers(1, 3),

@@ -165,9 +165,10 @@ def test_tuning_on_held_out_images(tmp_path):
     assert dataset["num_train"] + dataset["num_test"] == 1437
 
 
-_UNLIKE_COMPONENTS = ("gumbel_omniglot", "gumbel_clusters")  # take long to compile
+# Unlike components take long to compile; the others stand beside a faster experiment of their kind.
+_LONG = ("gumbel_omniglot", "gumbel_clusters", "compositional_reuse", "cifar_ablations", "min_mtl")
 SHRUNK = [
-    pytest.param(path, marks=pytest.mark.slow if path.stem in _UNLIKE_COMPONENTS else ())
+    pytest.param(path, marks=pytest.mark.slow if path.stem in _LONG else ())
     for path in sorted((ROOT / "experiments").glob("*.py"))
     # Its tasks are domains and start from a trained run; test_adaptation.py makes both.
     if path.stem != "compositional_adaptation"

@@ -27,6 +27,7 @@ def tiny(monkeypatch):
     return config
 
 
+@pytest.mark.slow
 def test_waits_memory_and_both_sides_are_printed(tiny, capsys):
     streaming.measure(tiny, {"epochs": 1}, rounds=2)
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]

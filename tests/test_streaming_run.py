@@ -66,6 +66,7 @@ def test_a_streamed_run_leaves_what_one_in_memory_leaves(finished, arguments, tm
     assert read(tmp_path / "run")["seconds"]["wait"] == 0
 
 
+@pytest.mark.slow
 @jax.numpy_dtype_promotion("standard")  # Adam of optax promotes types inside
 def test_the_study_of_reuse_takes_a_folder_in_the_layout_of_imagenet(digits, tmp_path):
     shrunk = (

@@ -60,7 +60,8 @@ MORE = [
     | {"router.exploration_schedule": "inverse_sqrt", "model.head": "own"},
 ]
 """Combinations beyond the pairs."""
-FAST = ("reinforce_mean-approximator", "q_learning-approximator", "gumbel_softmax-approximator")
+FAST = ("wpl-tabular", "reinforce_mean-approximator", "gumbel_softmax-tabular", "hedge-tabular")
+"""One of each kind of rule; the others take long for their number."""
 COVERED = {
     "router.agent": fields.ROUTER_AGENTS,
     "router.policy": LEARNED,
@@ -119,12 +120,10 @@ def named() -> dict[str, dict[str, object]]:
 
 
 def every_case() -> list:
-    """All cases; for their number those beyond the pairs, and most approximators, are slow."""
+    """All cases; for their number most of them, and those beyond the pairs, are slow."""
     slow = {"marks": pytest.mark.slow}
     cases = [
-        pytest.param(
-            case, id=name, **(slow if name.endswith("approximator") and name not in FAST else {})
-        )
+        pytest.param(case, id=name, **({} if name in FAST else slow))
         for name, case in named().items()
     ]
     return [*cases, *(pytest.param(case, **slow) for case in MORE)]

@@ -31,6 +31,7 @@ class Objective:
       predict: from outputs [..., C] to answers [...].
       test_metrics: see `classification_metrics`; the first one stands for all where there is room
         for one only.
+      recalls: see `recalls`; None where answers are no classes.
     """
 
     losses: PerExample
@@ -38,6 +39,7 @@ class Objective:
     train_metrics: Mapping[str, PerExample]
     predict: Callable[[jax.Array], jax.Array]
     test_metrics: Callable[..., dict[str, jax.Array]]
+    recalls: Callable[..., jax.Array] | None = None
 
     def loss(self, outputs: jax.Array, batch: Batch, rivals: jax.Array | None = None) -> jax.Array:
         """The loss of a batch with outputs [T, n, C]: a scalar; `rivals` as in `Routed`."""
@@ -110,14 +112,32 @@ def classification_metrics(
     Returns:
       float32 [T] each; NaN for a task without a label.
     """
-    of_class = jax.nn.one_hot(labels, num_classes, dtype=bool) & counted[..., None]
-    total = of_class.sum(1).astype(jnp.float32)
-    correct = (of_class & (answers == labels)[..., None]).sum(1).astype(jnp.float32)
+    correct, total = _by_class(answers, labels, counted, num_classes)
     recall = correct / jnp.maximum(total, 1)
     return {
         "accuracy": correct.sum(1) / total.sum(1),
         "balanced_accuracy": recall.sum(1) / (total > 0).sum(1).astype(jnp.float32),
     }
+
+
+def recalls(
+    answers: jax.Array, labels: jax.Array, counted: jax.Array, *, num_classes: int
+) -> jax.Array:
+    """The share of the examples of each class that is answered rightly, float32 [T, C].
+
+    NaN for a class without examples; arguments as in `classification_metrics`.
+    """
+    correct, total = _by_class(answers, labels, counted, num_classes)
+    return correct / total
+
+
+def _by_class(
+    answers: jax.Array, labels: jax.Array, counted: jax.Array, num_classes: int
+) -> tuple[jax.Array, jax.Array]:
+    """How many examples of each class are answered rightly, and how many there are: [T, C]."""
+    of_class = jax.nn.one_hot(labels, num_classes, dtype=bool) & counted[..., None]
+    correct = of_class & (answers == labels)[..., None]
+    return correct.sum(1).astype(jnp.float32), of_class.sum(1).astype(jnp.float32)
 
 
 def regression_metrics(
@@ -148,6 +168,7 @@ OBJECTIVES: dict[str, Objective] = {
         train_metrics={"accuracy": _accuracy},
         predict=lambda outputs: outputs.argmax(-1),
         test_metrics=classification_metrics,
+        recalls=recalls,
     ),
     "regression": Objective(
         losses=_squared_error,

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from routing_jax.config_fields import FINAL_REWARDS
-from routing_jax.objectives import OBJECTIVES, mean_over_tasks, offered, share_of_tasks
+from routing_jax.objectives import OBJECTIVES, mean_over_tasks, offered, recalls, share_of_tasks
 from routing_jax.types import Batch
 
 CLASSIFICATION, REGRESSION = OBJECTIVES["classification"], OBJECTIVES["regression"]
@@ -131,9 +131,9 @@ def test_masks_equal_a_loop_over_what_is_there(seed):
                 right.append((labels[t, i], existing.argmax() == labels[t, i]))
         losses.append(np.mean(loss_of_task) if loss_of_task else 0)
         accuracies.append(np.mean([ok for _, ok in right]) if right else 0)
-        recalls = [np.mean([ok for c, ok in right if c == d]) for d in {c for c, _ in right}]
+        of_class = [np.mean([ok for c, ok in right if c == d]) for d in {c for c, _ in right}]
         of_task["accuracy"].append(np.mean([ok for _, ok in right]) if right else np.nan)
-        of_task["balanced_accuracy"].append(np.mean(recalls) if right else np.nan)
+        of_task["balanced_accuracy"].append(np.mean(of_class) if right else np.nan)
     some = batch(labels, weights, has)
     np.testing.assert_allclose(
         CLASSIFICATION.loss(logits, some), np.mean(losses), rtol=1e-4, atol=1e-6
@@ -146,6 +146,17 @@ def test_masks_equal_a_loop_over_what_is_there(seed):
     found = CLASSIFICATION.test_metrics(answers, labels, weights == 1, num_classes=classes)
     for name, expected in of_task.items():
         np.testing.assert_allclose(found[name], expected, rtol=1e-5)
+
+
+def test_recalls_golden():
+    # Class 0: two of three right, the fourth is not counted; class 1: none of one; class 2 is not
+    # there. The second task has one example, of class 2, answered rightly.
+    answers = jnp.array([[0, 0, 1, 0, 2], [2, 0, 0, 0, 0]])
+    labels = jnp.array([[0, 0, 0, 0, 1], [2, 0, 0, 0, 0]])
+    counted = jnp.array([[True, True, True, False, True], [True, False, False, False, False]])
+    found = recalls(answers, labels, counted, num_classes=3)
+    expected = [[2 / 3, 0, np.nan], [np.nan, np.nan, 1]]
+    np.testing.assert_allclose(found, expected, rtol=1e-6)
 
 
 def test_a_mean_over_tasks_does_not_weigh_tasks_by_their_labels():

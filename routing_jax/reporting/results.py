@@ -13,8 +13,8 @@ from routing_jax.files import write_json
 from routing_jax.reporting.provenance import git_commit, peak_memory_bytes, versions
 
 CurveEntry = Mapping[str, Any]
-PER_TASK = ("routing_map", "allocation", "mixing_weights")
-"""What a system says of each seed and task; None where it has no such thing."""
+PER_TASK = ("recalls", "routing_map", "allocation", "mixing_weights")
+"""What is told of each seed and task; None where there is no such thing."""
 
 
 @dataclass(frozen=True)
@@ -100,6 +100,8 @@ class RunRecord:
         tasks: names of the T tasks.
         seeds: the S seeds.
         test: [S, T] per metric, of the final evaluation; accuracies are fractions.
+        recalls: [S, T, C], the share of each class of the final evaluation that was answered
+            rightly, NaN where a task has no such class; None where answers are no classes.
         curve: [S][i], entries with step, epoch, train_loss, policy_entropy_per_depth [D],
             blocks_used_per_depth [D] and the mean of each metric, as test_accuracy, over the tasks
             that are learned, on the set that `selection` or else the data set names.
@@ -125,6 +127,7 @@ class RunRecord:
     tasks: Sequence[str]
     seeds: Sequence[int]
     test: Mapping[str, np.ndarray]
+    recalls: np.ndarray | None
     curve: Sequence[Sequence[CurveEntry]]
     routing_map: np.ndarray | None
     allocation: np.ndarray | None
@@ -154,6 +157,7 @@ def build_results(record: RunRecord) -> dict[str, Any]:
         "tasks": list(record.tasks),
         "seeds": list(record.seeds),
         "test": {name: over_seeds(np.asarray(values)) for name, values in record.test.items()},
+        "recalls": _plain(record.recalls),
         "new_tasks": _new_tasks(record),
         "curve": [[_plain_entry(entry) for entry in entries] for entries in record.curve],
         "routing_map": _plain(record.routing_map),

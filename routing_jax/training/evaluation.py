@@ -32,6 +32,8 @@ class Evaluation(NamedTuple):
     taken: jax.Array
     """float32 [T, D, A], the share of a task's examples that take each action; of mixtures its
     weight."""
+    recalls: jax.Array | None = None
+    """float32 [T, C], see `objectives.recalls`; None where answers are no classes."""
 
     @property
     def greedy(self) -> jax.Array:
@@ -76,14 +78,14 @@ def conclude(
     answers: Answers, data: MultiTaskData, *, num_classes: int, objective: Objective
 ) -> Evaluation:
     """The evaluation of the answers to a whole split, whose images are not looked at."""
-    counted = is_counted(data.labels, data.sizes)
     sizes = data.sizes.astype(jnp.float32)[:, None, None]
+    judged = (answers.predicted, data.labels, is_counted(data.labels, data.sizes))
+    of_class = objective.recalls
     return Evaluation(
-        metrics=objective.test_metrics(
-            answers.predicted, data.labels, counted, num_classes=num_classes
-        ),
+        metrics=objective.test_metrics(*judged, num_classes=num_classes),
         routing=answers.probabilities / sizes,
         taken=answers.taken / sizes,
+        recalls=None if of_class is None else of_class(*judged, num_classes=num_classes),
     )
 
 

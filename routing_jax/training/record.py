@@ -58,6 +58,7 @@ def run_record(
         tasks=tasks.task_names,
         seeds=[config.training.seed],
         test={name: values[None] for name, values in evaluation.metrics.items()},
+        recalls=None if evaluation.recalls is None else evaluation.recalls[None],
         curve=[curve],
         routing_map=_routing_map(config, tasks.num_tasks, evaluation),
         allocation=_allocation(config, evaluation),

@@ -58,6 +58,7 @@ def make_run() -> Callable[..., tuple[RunRecord, Routing]]:
                 "accuracy": np.full((seeds, tasks), 0.993),
                 "balanced_accuracy": np.full((seeds, tasks), 0.975),
             },
+            recalls=np.full((seeds, tasks, 2), 0.975),
             curve=[_curve(seed, entropy[seed]) for seed in range(seeds)],
             routing_map=np.where(greedy == blocks, -1, greedy),
             allocation=None,

@@ -17,7 +17,7 @@ CONTRACT = {
     *("experiment", "dataset", "tasks", "seeds", "test", "curve", "routing_map", "seconds"),
     *("examples_per_second", "parameters", "config", "command", "versions", "device"),
     *("git_commit", "peak_memory_bytes", "allocation", "mixing_weights", "multiply_adds"),
-    *("selection", "trained_parameters", "new_tasks"),
+    *("selection", "trained_parameters", "new_tasks", "recalls"),
 }
 
 
@@ -71,6 +71,15 @@ def test_blocks_that_are_on_are_written_by_their_numbers(make_run):
     assert build_results(record)["allocation"] is None
     with pytest.raises(ValueError, match="allocation"):
         build_results(dataclasses.replace(record, allocation=on[:, :1]))
+
+
+def test_a_class_that_a_task_lacks_has_no_recall(make_run, tmp_path):
+    record, _ = make_run(tasks=2)
+    recalls = np.array([[[0.5, 1.0], [0.25, np.nan]]])
+    path = tmp_path / "results.json"
+    write_results(path, build_results(dataclasses.replace(record, recalls=recalls)))
+    assert read_results(path)["recalls"] == [[[0.5, 1.0], [0.25, None]]]
+    assert build_results(dataclasses.replace(record, recalls=None))["recalls"] is None
 
 
 def test_mixing_weights_are_written_as_they_are(make_run):

@@ -4,7 +4,7 @@ python -m routing_jax.reporting.tables [--check | --commands]
 
 A document asks for a table with a line `<!-- table: name -->`, which the table follows, up to
 `<!-- end of table -->`. The tables and their rows are listed in results/tables.toml; a row that
-has no results yet reads `not run`. Those of the README quote single numbers; see `quoted`.
+has no results yet reads `not run`. Others quote single numbers of results files; see `quoted`.
 """
 
 import argparse

@@ -70,12 +70,16 @@ EACH_EXAMPLE_INSTEAD = WPL_INSTEAD | {
     "router.agent": "single",
     "router.policy": "approximator",
     "router.task_input": True,
-    "router.rule": "gumbel_softmax",
+    "router.rule": "reinforce_mean",
     "router.optimizer": "adam",
-    "router.learning_rate": 1e-3,
+    "router.learning_rate": 3e-3,
+    "reward.final": "negative_loss",
 }
-"""The same with one network that looks at each example and its task, and learns by
-back-propagation."""
+"""The same with one network that looks at each example and its task.
+
+It learns by REINFORCE: where a block's output is normalised, a straight-through decision, which
+scales its input, has hardly any gradient. Its reward is minus the loss, since of many classes hardly
+an answer is right at first."""
 
 ROUTING_NETWORK = {
     "model.block_noise": 0.1,

@@ -31,6 +31,7 @@ from routing_jax.presets import (
     EACH_EXAMPLE_INSTEAD,
     FIXED_SWITCHES,
     GUMBEL_MATRIX,
+    PER_TASK_INSTEAD,
     WPL_INSTEAD,
 )
 
@@ -49,7 +50,7 @@ _CHOICES = {
         "shared_bottom_sum": _ALL | {"router.merge": "sum"},
         # A trunk for each task, of one 3x3 convolution in every layer.
         "no_sharing": _ROUTED | FIXED_SWITCHES | {"model.components": "40xconv3"},
-        "routing_per_task": _ROUTED | {"router.decision_per": "task"},
+        "routing_per_task": _FREE | PER_TASK_INSTEAD,
         "routing_per_example": _EACH_EXAMPLE,
     },
 }

@@ -36,6 +36,7 @@ from routing_jax.presets import (
     EACH_EXAMPLE_INSTEAD,
     FIXED_SWITCHES,
     GUMBEL_MATRIX,
+    PER_TASK_INSTEAD,
     WPL_INSTEAD,
 )
 
@@ -45,7 +46,7 @@ _BASELINES = {
     "shared_bottom_sum": ALL_ON | {"router.merge": "sum"},
     "no_sharing": FIXED_SWITCHES | {"router.routes": "own", "model.num_blocks": None},
     "routing_network": WPL_INSTEAD,
-    "routing_per_task": WPL_INSTEAD | {"router.decision_per": "task"},
+    "routing_per_task": PER_TASK_INSTEAD,
     "routing_per_example": EACH_EXAMPLE_INSTEAD,
 }
 # Where blocks cost, a task can save all of a depth, and then learns nothing any more.

@@ -37,6 +37,7 @@ from routing_jax.presets import (
     EACH_EXAMPLE_INSTEAD,
     FIXED_SWITCHES,
     GUMBEL_MATRIX,
+    PER_TASK_INSTEAD,
     WPL_INSTEAD,
 )
 
@@ -60,7 +61,7 @@ _BASELINES = {
     "shared_bottom_sum": ALL_ON | {"router.merge": "sum"},
     # A trunk for each task, of the component of two 3x3 convolutions in every layer.
     "no_sharing": WPL_INSTEAD | FIXED_SWITCHES | {"model.components": "20xconv3_twice"},
-    "routing_per_task": WPL_INSTEAD | {"router.decision_per": "task"},
+    "routing_per_task": PER_TASK_INSTEAD,
     "routing_per_example": EACH_EXAMPLE_INSTEAD,
 }
 _CHOICES = {"size": {"paper": {}, "small": _SMALL}, "baseline": _BASELINES}

@@ -66,6 +66,13 @@ WPL_INSTEAD = {
 }
 """In place of switches a routing network with a table for each task."""
 
+PER_TASK_INSTEAD = WPL_INSTEAD | {
+    "router.decision_per": "task",
+    "reward.final": "negative_loss",
+}
+"""The same with one route in a step for all examples of a task, rewarded by minus the loss: of many
+classes hardly an answer is right at first."""
+
 EACH_EXAMPLE_INSTEAD = WPL_INSTEAD | {
     "router.agent": "single",
     "router.policy": "approximator",
@@ -77,9 +84,8 @@ EACH_EXAMPLE_INSTEAD = WPL_INSTEAD | {
 }
 """The same with one network that looks at each example and its task.
 
-It learns by REINFORCE: where a block's output is normalised, a straight-through decision, which
-scales its input, has hardly any gradient. Its reward is minus the loss, since of many classes hardly
-an answer is right at first."""
+It learns by REINFORCE, from minus the loss: where a block's output is normalised, a
+straight-through decision, which scales the block's input, has hardly any gradient."""
 
 ROUTING_NETWORK = {
     "model.block_noise": 0.1,

@@ -43,6 +43,9 @@ _ROUTES = {
         "model.block": "conv",
         "model.depth": 4,
         "model.width": 32,
+        # The other rates were tuned for routed fully connected layers.
+        "optimizer.learning_rate": 0.02,
+        "optimizer.l2": 0.0,
     },
 }
 # The paper's rate is 0.01 for steps of few examples (the authors' code takes ten), and stays for
@@ -68,8 +71,8 @@ _BASELINES = {
     for name, method in _METHODS.items()
 }
 _CHOICES = {
-    "route": _ROUTES,
     "baseline": _BASELINES,
+    "route": _ROUTES,
     "setting": _SETTINGS,
     "augment": {"": {"data.augment": "crop_flip"}},
 }
@@ -87,6 +90,4 @@ def get_config(arg: str = "") -> ml_collections.ConfigDict:
     config.data.tasks = "superclass"
     config.update_from_flattened_dict(ROUTING_NETWORK | _BASELINES["none"])
     choose(config, arg, _CHOICES)
-    if config.model.block == "conv":  # rates were tuned for routed fully connected layers
-        config.update_from_flattened_dict({"optimizer.learning_rate": 0.02, "optimizer.l2": 0.0})
     return config

@@ -281,6 +281,29 @@ _UNUSED = (
         "optimizer.block_steps to summed",
     ),
     Clash(
+        ("model.name", "router.learns_from"),
+        lambda model, share: model not in _TAKE_ROUTES and share > 0,
+        "this model has no router; set router.learns_from to 0",
+    ),
+    Clash(
+        ("training.trainable", "router.learns_from"),
+        lambda parts, share: parts != "all" and "mixing" not in parts.split(",") and share > 0,
+        "the router does not train at all; set router.learns_from to 0",
+    ),
+    Clash(
+        ("training.trainable", "optimizer.block_steps"),
+        lambda parts, steps: (
+            parts != "all" and "blocks" not in parts.split(",") and steps == "by_use"
+        ),
+        "the blocks do not train; set optimizer.block_steps to summed",
+    ),
+    Clash(
+        ("optimizer.name", "optimizer.block_steps"),
+        lambda name, steps: name == "adam" and steps == "by_use",
+        "the steps of adam do not grow with use; set optimizer.block_steps to summed, or "
+        "optimizer.name to sgd",
+    ),
+    Clash(
         ("model.block", "optimizer.block_steps"),
         lambda block, steps: block == "components" and steps == "by_use",
         "the blocks of a bank have to be alike; set optimizer.block_steps to summed",

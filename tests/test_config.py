@@ -646,6 +646,26 @@ COMPONENTS = {
             "learn; set router.learns_from to 0",
         ),
         (
+            {"model__name": "soft_mixture", "router__learns_from": 0.1},
+            "model.name = 'soft_mixture' and router.learns_from = 0.1 clash: this model has no "
+            "router; set router.learns_from to 0",
+        ),
+        (
+            {"training__trainable": "blocks,encoder", "router__learns_from": 0.1},
+            "training.trainable = 'blocks,encoder' and router.learns_from = 0.1 clash: the router "
+            "does not train at all; set router.learns_from to 0",
+        ),
+        (
+            {"training__trainable": "mixing", "optimizer__block_steps": "by_use"},
+            "training.trainable = 'mixing' and optimizer.block_steps = 'by_use' clash: the blocks "
+            "do not train; set optimizer.block_steps to summed",
+        ),
+        (
+            {"optimizer__name": "adam", "optimizer__block_steps": "by_use"},
+            "optimizer.name = 'adam' and optimizer.block_steps = 'by_use' clash: the steps of adam "
+            "do not grow with use; set optimizer.block_steps to summed, or optimizer.name to sgd",
+        ),
+        (
             {"model__name": "cross_stitch", "optimizer__block_steps": "by_use"},
             "model.name = 'cross_stitch' and optimizer.block_steps = 'by_use' clash: only a "
             "routing network takes some blocks more often than others; set optimizer.block_steps "

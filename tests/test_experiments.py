@@ -78,6 +78,8 @@ ARGUMENTS = {
         "baseline=shared_bottom_sum",
         "baseline=no_sharing",
         "baseline=routing_network",
+        "baseline=routing_per_task",
+        "baseline=routing_per_example",
     ),
     "gumbel_omniglot": (
         "size=small",
@@ -173,7 +175,7 @@ def test_a_choice_that_does_not_exist_is_answered_with_those_that_do():
         load("cifar_mtl", "baseline=dense")
     assert str(caught.value) == (
         f"--config={EXPERIMENTS / 'cifar_mtl.py'}:baseline=dense: there is no argument "
-        "'baseline=dense'; those that exist: route=fc|conv; baseline=none|task_specific_all_fc|"
+        "'baseline=dense'; those that exist: baseline=none|task_specific_all_fc|"
         "task_specific_1_fc|cross_stitch|soft_mixture|random_routes|clustered_routes|wide_trunk|"
-        "joint_classifier; setting=tuned|paper; augment."
+        "joint_classifier; route=fc|conv; setting=tuned|paper; augment."
     )

@@ -60,7 +60,7 @@ def merge(parts: Sequence[dict[str, Any]]) -> dict[str, Any]:
         "test": _joined_metrics(parts),
         "new_tasks": _joined_new_tasks(parts),
         "curve": [curve for part in parts for curve in part["curve"]],
-        **{name: _joined_routes(parts, name) for name in PER_TASK},
+        **{name: _joined_of_tasks(parts, name) for name in PER_TASK},
         "multiply_adds": _joined_costs(parts),
         "selection": _joined_selection(parts),
         "seconds": {
@@ -104,8 +104,8 @@ def read_parts(path: Path, where: Sequence[str]) -> list[dict[str, Any]]:
     return found
 
 
-def _joined_routes(parts: Sequence[dict[str, Any]], name: str) -> list[Any] | None:
-    """The routes, allocations or mixing weights of all seeds; None where there are none."""
+def _joined_of_tasks(parts: Sequence[dict[str, Any]], name: str) -> list[Any] | None:
+    """What is told of the tasks of all seeds; None where some seed does not tell it."""
     if any(part.get(name) is None for part in parts):
         return None
     return [routes for part in parts for routes in part[name]]

@@ -59,7 +59,13 @@ def quoted_text(table: Quoted, directory: Path) -> str:
     """
 
     def cell(text: str) -> str:
-        return _PLACE.sub(lambda place: _quotation(directory, *place.groups()), text)
+        said = _PLACE.sub(lambda place: _quotation(directory, *place.groups()), text)
+        if "{" in said or "}" in said:
+            raise UserError(
+                f"a cell reads {text!r}, and braces hold {{file:path:form}} or "
+                "{file[key=value]:path:form}; mend it in results/tables.toml."
+            )
+        return said
 
     lines = [table.columns, ["---"] * len(table.columns)]
     lines += [[cell(text) for text in line] for line in table.cells]
@@ -81,7 +87,7 @@ def _quotation(directory: Path, name: str, which: str | None, path: str, form: s
             raise UserError(f"{file} has no {path}: there is no {key!r} among {known}.") from None
     try:
         return _FORMS[form](value) if form in _FORMS else _number(value, form)
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, ZeroDivisionError) as error:
         raise UserError(
             f"{file}: {path} cannot be written as {form!r} ({error}); forms: "
             f"{', '.join(_FORMS)}, or one of Python's for a number."
@@ -94,10 +100,13 @@ def _one(file: Path, which: str) -> Any:
         entries = [json.loads(line) for line in _documents(file.read_text(encoding="utf-8"))]
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise UserError(f"{file} is cut off or not JSON ({error})") from None
-    asked = dict(part.split("=", 1) for part in which.split(";") if part)
-    found = [entry for entry in entries if all(_says(entry, *item) for item in asked.items())]
+    asked = [part.partition("=")[::2] for part in which.split(";") if part]
+    found = [entry for entry in entries if all(_says(entry, *item) for item in asked)]
     if len(found) != 1:
-        raise UserError(f"{file}[{which}]: {len(found)} of {len(entries)} entries say so, not one.")
+        raise UserError(
+            f"{file}[{which}]: {len(found)} of {len(entries)} entries say so, not one; name what "
+            "sets one apart, in results/tables.toml."
+        )
     return found[0]
 
 

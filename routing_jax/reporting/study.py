@@ -71,8 +71,8 @@ class Study:
         reference: the name of the row that the others are subtracted from, seed by seed.
         allocation: whether to show how many blocks are on, and what the layers cost.
         trained: whether to show how many of the parameters train.
-        families: of each task the name of its family; shows how alike blocks that are on are inside
-            families and across, if given.
+        families: of each task the name of its family; shows how alike blocks that are on, or mixing
+            weights, are inside families and across, if given.
     """
 
     name: str

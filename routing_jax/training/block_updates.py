@@ -86,23 +86,26 @@ def expected_use(
     *,
     decisions: int,
 ) -> tuple[jax.Array, ...]:
-    """The share of a batch that each block is expected to get of its bank's decisions.
+    """The share of its bank's decisions that each block is expected to get.
 
-    At least that of one decision: what is hardly ever taken would take steps without bound.
+    At least that of one decision, if that is less than an even share: what is hardly ever taken
+    would take steps without bound.
 
     Args:
-      probabilities: float32 [T, n or 1, D, A], of the policy.
+      probabilities: float32 [T, D, A] that actions are drawn with, the mean over a task's examples.
       bank_of_depth: for each depth, the number of its bank.
       num_blocks: K of each bank; a further action, PASS, uses none.
-      decisions: at one depth, of the batch.
+      decisions: at one depth, of all tasks in a step, or in a round of steps for one task each.
 
     Returns:
       float32 [K] for each bank.
     """
-    of_depth = probabilities.mean((0, 1))
+    of_depth = probabilities.mean(0)
     depths = [[d for d, of in enumerate(bank_of_depth) if of == i] for i in range(len(num_blocks))]
     return tuple(
-        jnp.maximum(of_depth[jnp.asarray(own), :size].mean(0), 1 / decisions)
+        jnp.maximum(
+            of_depth[jnp.asarray(own), :size].mean(0), min(1 / (decisions * len(own)), 1 / size)
+        )
         for own, size in zip(depths, num_blocks, strict=True)
     )
 

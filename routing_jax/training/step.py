@@ -15,6 +15,7 @@ from routing_jax.models.network import MultiTaskNetwork, Routed
 from routing_jax.models.routing_network import RoutingNetwork
 from routing_jax.objectives import Objective, offered, share_of_tasks
 from routing_jax.rl import rewards
+from routing_jax.routers import exploration as exploring
 from routing_jax.routers.allocation import Penalties, penalty
 from routing_jax.training.adaptation import adapt, make_alignment
 from routing_jax.training.block_updates import expected_use
@@ -64,8 +65,9 @@ def train_step(
     batch, routed, more = lesson.batch, learned.routed, {"progress": lesson.progress}
     if model.learned_router is not None:
         more["trajectory"] = _trajectory(config, model, objective, hyper, state, routed, lesson)
+    routing = _met(state.routing, routed.probabilities, lesson.tasks, model)
     if config.optimizer.block_steps == "by_use":
-        more["use"] = _use(config.router, model, routed)
+        more["use"] = _use(config, model, routing, lesson.exploration)
     updates, optimizer_state = optimizer.update(
         learned.gradients, state.optimizer, state.params, **more
     )
@@ -80,7 +82,7 @@ def train_step(
         batch_stats=learned.batch_stats,
         optimizer=optimizer_state,
         usage=_remember(config.router, state.usage, routed),
-        routing=_met(state.routing, routed.probabilities, lesson.tasks, model),
+        routing=routing,
         tally=_count(
             state.tally,
             state.step + 1,
@@ -254,15 +256,19 @@ def _shares(router_config: ConfigDict, weights: jax.Array) -> tuple[jax.Array, j
 
 
 def _use(
-    router_config: ConfigDict, model: MultiTaskNetwork, routed: Routed
+    config: ConfigDict, model: RoutingNetwork, routing: Routing, exploration: Exploration
 ) -> tuple[jax.Array, ...]:
-    """The use of the blocks of each bank that a batch is expected to make."""
-    tasks, examples, _ = routed.decisions.actions.shape
+    """The use that all tasks together make of the blocks of each bank, by policies as last met."""
+    probabilities = routing.probabilities
+    if model.learned_router is not None:  # given routes are not explored
+        even = exploring.start(jnp.asarray(model.router.allowed))[None]
+        probabilities += exploration.epsilon * (even - probabilities)
+    by_task = config.router.decision_per == "task"
     return expected_use(
-        routed.probabilities,
+        probabilities,
         model.bank_of_depth,
         [bank.num_blocks for bank in model.banks],
-        decisions=tasks if router_config.decision_per == "task" else tasks * examples,
+        decisions=len(probabilities) * (1 if by_task else config.training.examples_per_task),
     )
 
 

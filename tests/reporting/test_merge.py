@@ -16,6 +16,7 @@ PART = {
     "seeds": [0],
     "test": {"accuracy": {"mean": 0.7, "stderr": None, "per_task": [0.6, 0.8]}},
     "curve": [[{"step": 1}]],
+    "recalls": [[[0.5, 0.7], [0.8, None]]],
     "routing_map": [[[0], [1]]],
     "seconds": {"total": 10.0},
     "examples_per_second": 5.0,
@@ -36,6 +37,14 @@ def part(seed, accuracies=(0.6, 0.8), total=10.0):
     new["seconds"]["total"] = total
     new["command"] = f"python launch.py --seed={seed}"
     return new
+
+
+def test_what_is_told_of_tasks_is_joined_if_every_seed_tells_it():
+    merged = merge.merge([part(0), part(1)])
+    assert merged["recalls"] == PART["recalls"] * 2
+    earlier = part(1)
+    del earlier["recalls"]  # results of an earlier version
+    assert merge.merge([part(0), earlier])["recalls"] is None
 
 
 def test_metrics_get_error_bars_and_times_their_median():

@@ -75,7 +75,13 @@ def test_a_whole_table(directory):
         ),
         (
             "{cost.json[name=dense]:ratio:range}",
-            "cost.json[name=dense]: 2 of 2 entries say so, not one.",
+            "cost.json[name=dense]: 2 of 2 entries say so, not one; name what sets one apart, in "
+            "results/tables.toml.",
+        ),
+        (
+            "{cost.json[name]:ratio:range}",
+            "cost.json[name]: 0 of 2 entries say so, not one; name what sets one apart, in "
+            "results/tables.toml.",
         ),
         (
             "{run.json:seconds:%}",
@@ -88,6 +94,12 @@ def test_what_cannot_be_quoted_is_named(directory, text, message):
     with pytest.raises(UserError) as caught:
         cell(directory, text)
     assert str(caught.value) == f"{directory}/{message}"
+
+
+@pytest.mark.parametrize("text", ["{run.json:test.accuracy}", "{sub/run.json:seconds.total:.0f}"])
+def test_braces_that_quote_nothing_are_an_error(directory, text):
+    with pytest.raises(UserError, match="and braces hold {file:path:form} or"):
+        cell(directory, text)
 
 
 def test_a_file_that_is_cut_off(directory):

@@ -60,7 +60,10 @@ MORE = [
     | {"router.exploration_schedule": "inverse_sqrt", "model.head": "own"},
 ]
 """Combinations beyond the pairs."""
-FAST = ("wpl-tabular", "reinforce_mean-approximator", "gumbel_softmax-tabular", "hedge-tabular")
+FAST = (
+    *("wpl-tabular", "reinforce_mean-approximator", "actor_critic-tabular", "q_learning-tabular"),
+    *("gumbel_softmax-tabular", "hedge-tabular"),
+)
 """One of each kind of rule; the others take long for their number."""
 COVERED = {
     "router.agent": fields.ROUTER_AGENTS,

@@ -8,7 +8,7 @@ import pytest
 
 from routing_jax.routers.policies import TabularPolicy
 from routing_jax.routers.router import Router
-from routing_jax.training import loop
+from routing_jax.training import loop, step
 from routing_jax.training.block_updates import (
     divide_by_use,
     expected_use,
@@ -17,8 +17,8 @@ from routing_jax.training.block_updates import (
 )
 from routing_jax.training.optimizers import make_optimizer
 from routing_jax.training.run import make_run
-from routing_jax.training.state import hyperparams
-from routing_jax.types import Decisions, Trajectory
+from routing_jax.training.state import Routing, hyperparams
+from routing_jax.types import Decisions, Exploration, Trajectory
 
 
 @pytest.fixture(autouse=True)
@@ -138,7 +138,7 @@ def test_expected_use():
     # Two tasks, two depths of one bank of two blocks, and PASS. Mean over tasks: 0.3 and 0.6 at the
     # first depth, 0.5 and 0.05 at the second; over depths 0.4 and 0.325.
     probabilities = jnp.array(
-        [[[[0.5, 0.3, 0.2], [1.0, 0.0, 0.0]]], [[[0.1, 0.9, 0.0], [0.0, 0.1, 0.9]]]]
+        [[[0.5, 0.3, 0.2], [1.0, 0.0, 0.0]], [[0.1, 0.9, 0.0], [0.0, 0.1, 0.9]]]
     )
     (use,) = expected_use(probabilities, (0, 0), (2,), decisions=100)
     np.testing.assert_allclose(use, [0.4, 0.325], rtol=1e-6)
@@ -146,6 +146,12 @@ def test_expected_use():
     first, second = expected_use(probabilities, (0, 1), (2, 2), decisions=10)
     np.testing.assert_allclose(first, [0.3, 0.6], rtol=1e-6)
     np.testing.assert_allclose(second, [0.5, 0.1], rtol=1e-6)
+
+
+def test_blocks_of_even_use_step_as_ever_however_few_decisions_there_are():
+    even = jnp.full((2, 1, 20), 1 / 20)
+    (use,) = expected_use(even, (0,), (20,), decisions=2)
+    np.testing.assert_allclose(use * 20, np.ones(20), rtol=1e-6)
 
 
 def test_gradients_are_divided_by_use():
@@ -167,6 +173,49 @@ def one_step(config, tasks):
     return jax.tree.map(lambda new, old: np.asarray(new - old), after.params, start.params)
 
 
+def asked_in_a_step(config, tasks, monkeypatch):
+    """The arguments of `expected_use` in a step of a run."""
+    asked = []
+
+    def remember(*arguments, **options):
+        asked.append((arguments, options))
+        return expected_use(*arguments, **options)
+
+    monkeypatch.setattr(step, "expected_use", remember)
+    run, train = make_run(config, tasks), loop.to_device(tasks.train)
+    start = jax.eval_shape(run.program.init, run.hyper, train)
+    jax.eval_shape(run.program.step, start, run.hyper, train)
+    return asked
+
+
+@pytest.mark.parametrize(
+    ("settings", "decisions"),
+    [
+        ({}, 10 * 8),
+        ({"router__decision_per": "task"}, 10),
+        ({"training__round_robin": True, "data__share_images": False}, 10 * 8),
+    ],
+)
+def test_the_use_is_of_all_tasks(tiny_config, digits, monkeypatch, settings, decisions):
+    config = tiny_config(**settings, optimizer__block_steps="by_use")
+    ((arguments, options),) = asked_in_a_step(config, digits, monkeypatch)
+    probabilities, bank_of_depth, num_blocks = arguments
+    assert (probabilities.shape, bank_of_depth, num_blocks) == ((10, 2, 4), (0, 1), [4, 4])
+    assert options == {"decisions": decisions}
+
+
+def test_decisions_drawn_at_random_count_as_use(tiny_config, digits):
+    """Value rules take the best action but for epsilon: here block 0 of four, and 0.2 of all."""
+    config = tiny_config(
+        router__rule="q_learning", router__epsilon=0.2, optimizer__block_steps="by_use"
+    )
+    run = make_run(config, digits)
+    model = run.program.model(run.hyper)
+    greedy = jnp.zeros((10, 2, 4)).at[..., 0].set(1.0)
+    use = step._use(config, model, Routing(greedy, jnp.zeros(2)), Exploration(epsilon=0.2))
+    np.testing.assert_allclose(use[0], [0.85, 0.05, 0.05, 0.05], rtol=1e-6)
+
+
 def test_a_run_divides_by_the_use_of_its_routes(tiny_config, digits):
     """Seven tasks of ten share block 0, three block 1: 1.4 and 0.6 times an even share."""
     settings = {
@@ -182,3 +231,11 @@ def test_a_run_divides_by_the_use_of_its_routes(tiny_config, digits):
         for block, use in enumerate((1.4, 0.6)):
             np.testing.assert_allclose(kernels[1][block], kernels[0][block] / use, atol=1e-6)
             assert np.abs(kernels[0][block]).max() > 1e-4
+
+
+def test_a_router_that_waits_leaves_the_blocks_alone_to_learn(tiny_config, digits):
+    changed = one_step(tiny_config(router__learns_from=0.5), digits)
+    assert not any(leaf.any() for leaf in jax.tree.leaves(changed["router"]))
+    assert changed["banks_0"]["blocks"]["Dense_0"]["kernel"].any()
+    changed = one_step(tiny_config(), digits)
+    assert any(leaf.any() for leaf in jax.tree.leaves(changed["router"]))

@@ -43,6 +43,8 @@ def test_evaluation_equals_one_example_at_a_time(tiny_config, unequal_data):
         np.testing.assert_allclose(
             result.metrics["balanced_accuracy"][task], np.mean(recalls), rtol=1e-6
         )
+        found = result.recalls[task]
+        np.testing.assert_allclose(found[~np.isnan(found)], recalls, rtol=1e-6)
 
 
 def test_always_answering_no_is_90_percent_accurate_and_50_percent_balanced(tiny_config, digits):

@@ -17,9 +17,11 @@ Command: python launch.py --config=experiments/gumbel_clusters.py
     routing_per_example):
     python launch.py --config=experiments/gumbel_clusters.py:baseline=shared_bottom
 
-Expected: not measured yet.
+Expected without Fashion-MNIST, one seed (results/gumbel_clusters_*.json): 65.5 % mean test accuracy
+    with 23.5 of 48 blocks on; tasks of one cluster resemble each other (cosine 0.62) more than
+    tasks of two (0.47). A shared bottom (mean) gets 66.4 %, no sharing 62.2 %.
 
-Minutes: not measured yet.
+Minutes: 26 on one CPU core; the shared bottom 33, no sharing 15.
 """
 
 import ml_collections

@@ -1,21 +1,9 @@
 """Which blocks are on for which task, out of what a run wrote."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-
-from routing_jax.reporting.routing_file import Routing
-
-
-def blocks_on(results: dict[str, Any], routing: Routing) -> np.ndarray:
-    """Which blocks are on, of the step that the run is judged by: bool [S, T, D, K].
-
-    Args:
-        results: the contents of results.json, of a network whose blocks are switched.
-        routing: the contents of routing.npz, which tells how many blocks there are.
-    """
-    return patterns(results["allocation"], routing.probabilities.shape[-1])
 
 
 def patterns(allocation: Sequence[Any], num_blocks: int) -> np.ndarray:
@@ -31,3 +19,20 @@ def patterns(allocation: Sequence[Any], num_blocks: int) -> np.ndarray:
             for depth, blocks in enumerate(depths):
                 on[seed, task, depth, blocks] = True
     return on
+
+
+def taken_of_blocks(results: Mapping[str, Any]) -> np.ndarray | None:
+    """What tasks take of blocks, [S, T, D, K]: mixing weights, or which are on.
+
+    Of the latter as far as the last block that is on for any task; None where there is neither.
+
+    Args:
+        results: the contents of results.json.
+    """
+    if results.get("mixing_weights") is not None:
+        return np.asarray(results["mixing_weights"])
+    allocation = results.get("allocation")
+    if allocation is None:
+        return None
+    used = [k for tasks in allocation for depths in tasks for on in depths for k in on]
+    return patterns(allocation, max(used, default=0) + 1)

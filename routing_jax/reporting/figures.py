@@ -3,9 +3,6 @@
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from routing_jax.reporting.allocation import blocks_on
 from routing_jax.reporting.cost_figure import draw_multiply_adds
 from routing_jax.reporting.curve_figures import draw_learning_curves, draw_policy_entropy
 from routing_jax.reporting.mixing_figure import draw_mixing_entropy, draw_mixing_weights
@@ -13,6 +10,8 @@ from routing_jax.reporting.routing_figure import draw_routing_map
 from routing_jax.reporting.routing_file import Routing
 from routing_jax.reporting.similarity_figure import draw_task_similarity
 from routing_jax.reporting.trajectory_figure import draw_trajectories
+
+_SIMILARITY = "task_similarity.png"
 
 
 def draw_all(results: dict[str, Any], routing: Routing, figures_dir: Path) -> list[Path]:
@@ -39,16 +38,14 @@ def draw_all(results: dict[str, Any], routing: Routing, figures_dir: Path) -> li
     if results.get("multiply_adds") is not None and (switched or _costs_differ(results)):
         figures.append(draw_multiply_adds(results, figures_dir))
     if switched:
-        on = blocks_on(results, routing)
-        figures.append(draw_task_similarity(results, on, figures_dir, of="on/off patterns"))
+        figures.append(draw_task_similarity(results, figures_dir / _SIMILARITY))
         figures.append(draw_trajectories(results, routing, figures_dir))
     if results.get("mixing_weights") is not None:
         figures += [
             draw(results, figures_dir) for draw in (draw_mixing_weights, draw_mixing_entropy)
         ]
-        weights = np.asarray(results["mixing_weights"])
-        if weights.shape[1] > 1:
-            figures.append(draw_task_similarity(results, weights, figures_dir, of="mixing weights"))
+        if len(results["tasks"]) > 1:
+            figures.append(draw_task_similarity(results, figures_dir / _SIMILARITY))
     return figures
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from routing_jax.errors import UserError
-from routing_jax.reporting.allocation import patterns
+from routing_jax.reporting.allocation import taken_of_blocks
 from routing_jax.reporting.quoted import Quoted
 from routing_jax.reporting.results import learned_test, read_results
 from routing_jax.reporting.similarity import inside_and_across, task_similarity
@@ -227,7 +227,7 @@ def cosines(
     Raises:
         UserError: the results have other tasks than families are given for.
     """
-    found = _patterns(results)
+    found = taken_of_blocks(results)
     if found is None:
         return None
     if len(results["tasks"]) != len(families):
@@ -238,20 +238,6 @@ def cosines(
     alike = [inside_and_across(task_similarity(pattern), families) for pattern in found]
     inside, across = zip(*alike, strict=True)
     return estimate(inside), estimate(across)
-
-
-def _patterns(results: Mapping[str, Any]) -> np.ndarray | None:
-    """What tasks take of blocks, [S, T, D, K]: mixing weights, or which are on.
-
-    Of the latter as far as the last block that is on for any task; None where there is neither.
-    """
-    if results.get("mixing_weights") is not None:
-        return np.asarray(results["mixing_weights"])
-    allocation = results.get("allocation")
-    if allocation is None:
-        return None
-    used = [k for tasks in allocation for depths in tasks for on in depths for k in on]
-    return patterns(allocation, max(used, default=0) + 1)
 
 
 def estimate(values: Sequence[float]) -> Estimate:

@@ -17,7 +17,7 @@ from routing_jax.reporting import (
     trajectory_figure,
 )
 from routing_jax.reporting.mixing_figure import entropy_share
-from routing_jax.reporting.results import CostRecord, SelectionRecord, build_results
+from routing_jax.reporting.results import CostRecord, SelectionRecord, build_results, write_results
 
 NAMES = ["learning_curves.png", "routing_map.png", "policy_entropy.png"]
 
@@ -161,6 +161,22 @@ def test_losses_that_are_not_finite_are_gaps(make_run, drawn, tmp_path):
     for path in figures.draw_all(results, routing, tmp_path):
         drawn[path.name].savefig(tmp_path / path.name)
     assert np.isnan(drawn["learning_curves.png"].axes[0].get_lines()[0].get_ydata()).all()
+
+
+def test_the_similarity_of_tasks_is_drawn_from_a_results_file(make_run, drawn, tmp_path, capsys):
+    record, _ = make_run(tasks=2, depth=1, blocks=2)
+    on = np.array([[[[True, True]], [[True, False]]]])
+    for name, allocation in (("on.json", on), ("routed.json", None)):
+        results = build_results(dataclasses.replace(record, allocation=allocation))
+        write_results(tmp_path / name, results)
+    picture = tmp_path / "alike.png"
+    assert similarity_figure.main([str(picture), str(tmp_path / "on.json")]) == 0
+    alike = drawn["alike.png"].axes[0].images[0].get_array()
+    np.testing.assert_allclose(alike, [[1, 2**-0.5], [2**-0.5, 1]])
+    assert similarity_figure.main([str(picture), str(tmp_path / "routed.json")]) == 2
+    assert capsys.readouterr().err.startswith(
+        "error: mnist_mtl neither switches blocks nor mixes them; name results of learned"
+    )
 
 
 def test_tasks_that_share_blocks_stand_side_by_side(make_run, drawn, tmp_path):

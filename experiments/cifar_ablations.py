@@ -30,8 +30,8 @@ Command: python launch.py --config=experiments/cifar_ablations.py:over=rules
 
 Expected: over=router_rate, one seed: 62.5, 63.6, 64.8 % at rates of 0.1, 0.3, 1.0 (results/
     cifar_router_*.json); over=reward, one seed: 58.2 %; the other grids over the router are not
-    run; over=dtype: float32 62.05 %,
-    bfloat16 62.60 % (results/cifar_dtype_float32.json and _bfloat16.json, three seeds).
+    run. over=dtype: float32 62.05 %, bfloat16 62.60 % (results/cifar_dtype_float32.json and
+    _bfloat16.json, three seeds).
 
 Minutes: 4 to 5 for each cell of 5 epochs (the same files).
 """

@@ -17,8 +17,8 @@ from routing_jax.training.step import train_step
 def trajectory_recorder() -> optax.GradientTransformationExtraArgs:
     """Changes no parameter and keeps the newest trajectory's rewards and actions as its state."""
 
-    def update(updates, state, params=None, *, trajectory):
-        del state, params
+    def update(updates, state, params=None, *, trajectory, **extra):
+        del state, params, extra
         zeros = jax.tree.map(jnp.zeros_like, updates)
         return zeros, (trajectory.rewards, trajectory.decisions.actions)
 

@@ -65,6 +65,7 @@ def test_whatever_a_results_file_lacks_the_other_run_is_shown(make_workdir, make
     results = json.loads((broken / "results.json").read_text())
     optional = {"routing_map", "allocation", "git_commit", "peak_memory_bytes"}
     optional |= {"mixing_weights", "multiply_adds", "selection", "trained_parameters", "new_tasks"}
+    optional |= {"recalls"}
     for name in results.keys() - optional - {"examples_per_second", "experiment"}:
         write_json(broken / "results.json", {k: v for k, v in results.items() if k != name})
         page, ((_, problem),) = make_report(broken, whole)

@@ -19,9 +19,9 @@ Command: python launch.py --config=experiments/gumbel_clusters.py
 
 Expected without Fashion-MNIST, one seed (results/gumbel_clusters_*.json): 65.5 % mean test accuracy
     with 23.5 of 48 blocks on; tasks of one cluster resemble each other (cosine 0.62) more than
-    tasks of two (0.47). A shared bottom gets 66.4 % (mean) or 66.49 (sum), no
-    sharing 62.2 %, a
-    routing network with a route per task 53.7 %, one that sees each example 62.1 %.
+    tasks of two (0.47). A shared bottom gets 66.4 % (mean) or 66.5 % (sum), no
+    sharing 62.2 %, a routing network with a route per task 53.7 %, one that sees each example
+    62.1 %.
 
 Minutes: 26 on one CPU core; the shared bottom 33, no sharing and a route per task 15, a router that
     sees each example 21.

@@ -42,7 +42,6 @@ from routing_jax.presets import (
 
 _FREE = {"router.budget": 1.0, "router.budget_weight": 0.0}
 _ALL = _FREE | ALL_ON
-_ROUTED = _FREE | WPL_INSTEAD
 _CHOICES = {
     "length": {
         "cpu": {},
@@ -54,7 +53,7 @@ _CHOICES = {
         "shared_bottom": _ALL,
         "shared_bottom_sum": _ALL | {"router.merge": "sum"},
         # A trunk for each task, of one 3x3 convolution in every layer.
-        "no_sharing": _ROUTED | FIXED_SWITCHES | {"model.components": "40xconv3"},
+        "no_sharing": _FREE | WPL_INSTEAD | FIXED_SWITCHES | {"model.components": "40xconv3"},
         "routing_per_task": _FREE | PER_TASK_INSTEAD,
         "routing_per_example": _FREE | EACH_EXAMPLE_INSTEAD,
     },

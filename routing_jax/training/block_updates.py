@@ -52,8 +52,8 @@ def divide_by_use() -> optax.GradientTransformationExtraArgs:
     A step's gradient of a block adds up over the examples that take it, so popular blocks take
     larger steps, and become more popular by them. Divided, all blocks of a bank step alike, as
     those of even use do undivided. After Prellberg and Kramer 2020 ("Learned Weight Sharing for
-    Deep Multi-Task Learning by Natural Evolution Strategy and Stochastic Gradient Descent"), who
-    divide by the number of tasks instead.
+    Deep Multi-Task Learning by Natural Evolution Strategy and Stochastic Gradient Descent"), whose
+    code divides by the expected use.
 
     Its `update` takes `use`, what `expected_use` gives, as a keyword.
     """

@@ -45,7 +45,7 @@ def run_record(
       command: as typed.
     """
     tasks, config = planned.tasks, planned.program.config
-    per_step = (elapsed.train - elapsed.evaluation) / step
+    seconds = _seconds(elapsed, step)
     return results.RunRecord(
         experiment=config.experiment,
         dataset=results.DatasetRecord(
@@ -65,22 +65,27 @@ def run_record(
         mixing_weights=_mixing_weights(config, evaluation),
         multiply_adds=routed_cost(planned.program, evaluation, _allocation(config, evaluation)),
         selection=_selection(best, next(iter(evaluation.metrics))),
-        seconds=results.SecondsRecord(
-            total=elapsed.total,
-            compile=elapsed.compile,
-            first_step=elapsed.first_step,
-            train=elapsed.train,
-            per_step=per_step,
-            save=elapsed.save,
-            wait=elapsed.wait,
-        ),
-        examples_per_second=planned.task_examples / per_step,
+        seconds=seconds,
+        examples_per_second=planned.task_examples / seconds.per_step,
         parameters=sum(leaf.size for leaf in jax.tree.leaves(params)),
         trained_parameters=adaptation.numbers(config, params, num_old=tasks.num_old),
         num_old=tasks.num_old,
         config=config.to_dict(),
         command=command,
         device=_device(planned.mesh),
+    )
+
+
+def _seconds(elapsed: Elapsed, step: int) -> results.SecondsRecord:
+    """Where the time of a run of so many steps went."""
+    return results.SecondsRecord(
+        total=elapsed.total,
+        compile=elapsed.compile,
+        first_step=elapsed.first_step,
+        train=elapsed.train,
+        per_step=(elapsed.train - elapsed.evaluation) / step,
+        save=elapsed.save,
+        wait=elapsed.wait,
     )
 
 

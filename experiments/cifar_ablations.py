@@ -2,10 +2,12 @@
 
 Purpose and paper (Rosenbaum, Klinger, Riemer, "Routing Networks", ICLR 2018), by `over=`:
 
-    agents  one agent for all tasks, one for each, dispatched ones, each with several weights rho of
-            the collaboration reward; the comparison of agents, and "smaller rho is better"
+    default nothing changed: beside it stand all the others, which leave it out
+    agents  one agent for all tasks and dispatched ones instead of one for each task, with several
+            weights rho of the collaboration reward
+    rho     those weights with one agent for each task; "smaller rho is better"
     rules   how the router learns, as a table; the comparison with Q-learning and REINFORCE
-    pass    with and without an action that skips a layer; the appendix
+    pass    an action that skips a layer; the appendix
     blocks  fewer and more blocks than tasks
     tasks   the first 2, 3, 5, 10, 20 tasks with as many blocks; the scaling of cost
 
@@ -20,18 +22,16 @@ and what may make learned routes pay under strong training, no claim of the pape
     steps        blocks' gradients divided by their expected use
     reward       minus the loss, instead of right or wrong
 
-    (what these change stands beside router_rate's 0.1, which is how it is trained otherwise)
-
     dtype   computing in float32 and in bfloat16; no claim of it
     dtype_untuned  the same at a tenth of the rate, without weight decay
 
 Command: python launch.py --config=experiments/cifar_ablations.py:over=rules
     Fewer seeds: --sweep=seed=0:1.
 
-Expected: over=router_rate, one seed: 62.5, 63.6, 64.8 % at rates of 0.1, 0.3, 1.0 (results/
-    cifar_router_*.json); over=reward, one seed: 58.2 %; the other grids over the router are not
-    run. over=dtype: float32 62.05 %, bfloat16 62.60 % (results/cifar_dtype_float32.json and
-    _bfloat16.json, three seeds).
+Expected: over=default, one seed: 62.5 % (results/cifar_ablations_default.json); over=router_rate,
+    one seed: 63.6 and 64.8 % at rates of 0.3 and 1.0 (results/cifar_router_*.json); over=reward,
+    one seed: 58.2 %. over=dtype: float32 62.05 %, bfloat16 62.60 % (results/
+    cifar_dtype_float32.json and _bfloat16.json, three seeds).
 
 Minutes: 4 to 5 for each cell of 5 epochs (the same files).
 """
@@ -41,19 +41,18 @@ from pathlib import Path
 
 import ml_collections
 
-from routing_jax.config_fields import ROUTER_AGENTS
 from routing_jax.experiment import choose
 
-_RULES = (
-    "wpl,reinforce_mean,reinforce_learned,actor_critic,q_learning,sarsa,gumbel_softmax,relax,hedge"
-)
+_RULES = "reinforce_mean,reinforce_learned,actor_critic,q_learning,sarsa,gumbel_softmax,relax,hedge"
 _GRIDS = {
-    "agents": f"rho=0,0.1,0.3,1.0 router.agent={','.join(ROUTER_AGENTS)}",
+    "default": "",
+    "agents": "rho=0,0.1,0.3,1.0 router.agent=single,dispatched",
+    "rho": "rho=0.1,0.3,1.0",
     "rules": f"router.rule={_RULES}",
-    "pass": "router.pass_action=False,True",
-    "blocks": "model.num_blocks=5,10,20,40",
-    "tasks": "data.num_tasks=2,3,5,10,20",
-    "router_rate": "router.learning_rate=0.01,0.03,0.1,0.3,1.0",
+    "pass": "router.pass_action=True",
+    "blocks": "model.num_blocks=5,10,40",
+    "tasks": "data.num_tasks=2,3,5,10",
+    "router_rate": "router.learning_rate=0.01,0.03,0.3,1.0",
     "exploration": "router.epsilon=0.1,0.3",
     "commitment": "router.temperature_end=0.5,0.1",
     "start": "model.block_noise=0.0,0.5,1.0",
@@ -72,7 +71,7 @@ _CHANGES = {
 }
 _CHOICES = {
     "over": {
-        name: {"sweep": f"{grid} seed=0:3"} | _CHANGES.get(name, {})
+        name: {"sweep": f"{grid} seed=0:3".strip()} | _CHANGES.get(name, {})
         for name, grid in _GRIDS.items()
     }
 }

@@ -19,8 +19,9 @@ ARGUMENTS = {
     "cifar_ablations": tuple(
         f"over={name}"
         for name in (
-            *("agents", "rules", "pass", "blocks", "tasks", "router_rate", "exploration"),
-            *("commitment", "start", "warm_up", "decision", "steps", "reward"),
+            *("default", "rho", "agents", "rules", "pass", "blocks", "tasks"),
+            *("router_rate", "exploration", "commitment", "start", "warm_up"),
+            *("decision", "steps", "reward"),
             *("dtype", "dtype_untuned"),
         )
     ),

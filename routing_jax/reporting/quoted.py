@@ -47,6 +47,11 @@ class Quoted:
                 raise ValueError(f"{len(self.columns)} columns, and {len(line)} cells in {line}")
 
 
+def quoted_files(table: Quoted) -> set[str]:
+    """The names of the results files that a table asks."""
+    return {place[1] for line in table.cells for text in line for place in _PLACE.finditer(text)}
+
+
 def quoted_text(table: Quoted, directory: Path) -> str:
     """The table in Markdown; what a file that does not exist would say reads `not run`.
 

@@ -10,14 +10,14 @@ has no results yet reads `not run`. Others quote single numbers of results files
 import argparse
 import re
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from routing_jax.errors import UserError, told
 from routing_jax.files import write_text
 from routing_jax.reporting.formats import higher_is_better
-from routing_jax.reporting.quoted import Quoted, quoted_text
+from routing_jax.reporting.quoted import Quoted, quoted_files, quoted_text
 from routing_jax.reporting.study import (
     Estimate,
     Row,
@@ -159,6 +159,7 @@ def _write(root: Path, *, check: bool) -> int:
             f"{ROWS} has tables that neither {' nor '.join(DOCUMENTS)} asks for: "
             f"{', '.join(unasked)}; add their places there or take them out."
         )
+    _require_known(studies.values(), root / ROWS.parent)
     for name, old in documents.items():
         new = filled(old, studies, ROWS.parent)
         if new == old:
@@ -170,6 +171,19 @@ def _write(root: Path, *, check: bool) -> int:
             write_text(root / name, new)
             print(f"{name}: tables written")
     return status
+
+
+def _require_known(studies: Collection[Study | Tuning | Quoted], directory: Path) -> None:
+    """Raises UserError where a cell quotes a file that neither exists nor is written by a row."""
+    quoted = {
+        name for table in studies if isinstance(table, Quoted) for name in quoted_files(table)
+    }
+    rows = {row.results for study in studies if isinstance(study, Study) for row in study.rows}
+    if unknown := sorted(name for name in quoted - rows if not (directory / name).exists()):
+        raise UserError(
+            f"{ROWS} quotes what is not in {ROWS.parent} and is written by none of its rows: "
+            f"{', '.join(unknown)}; mend the names."
+        )
 
 
 @told

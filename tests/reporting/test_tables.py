@@ -218,6 +218,23 @@ def test_a_changed_document_is_noticed_and_mended(study, tmp_path, monkeypatch, 
     )
 
 
+def test_a_mistyped_name_is_not_taken_for_a_run_to_come(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    Path("results").mkdir()
+    Path("results/tables.toml").write_text(
+        '[probe]\ncaption = "A probe."\nepochs = [1]\n'
+        '[[probe.rows]]\nname = "ours"\nresults = "ours.json"\ncommand = "python launch.py"\n'
+        '[glance]\ncolumns = ["ours"]\ncells = [["{ours.json:steps:.0f}, {our.json:steps:.0f}"]]\n'
+    )
+    Path("README.md").write_text("<!-- table: probe -->\n<!-- end of table -->\n")
+    Path("BUILD_NOTES.md").write_text("<!-- table: glance -->\n<!-- end of table -->\n")
+    assert tables.main([]) == 2
+    assert capsys.readouterr().err == (
+        "error: results/tables.toml quotes what is not in results and is written by none of its "
+        "rows: our.json; mend the names.\n"
+    )
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [

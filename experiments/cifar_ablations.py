@@ -6,7 +6,11 @@ Purpose and paper (Rosenbaum, Klinger, Riemer, "Routing Networks", ICLR 2018), b
     agents  one agent for all tasks and dispatched ones instead of one for each task, with several
             weights rho of the collaboration reward
     rho     those weights with one agent for each task; "smaller rho is better"
-    rules   how the router learns, as a table; the comparison with Q-learning and REINFORCE
+    rules   how the router learns, as a table; the comparison with Q-learning and REINFORCE. (In
+            tables actor-critic is REINFORCE with a learned baseline, and SARSA without exploration
+            Q-learning, by router.trace.)
+    rules_rate  the same with a router that learns ten and a hundred times as fast
+    q_learning  Q-learning that explores
     pass    an action that skips a layer; the appendix
     blocks  fewer and more blocks than tasks
     tasks   the first 2, 3, 5, 10, 20 tasks with as many blocks; the scaling of cost
@@ -43,12 +47,14 @@ import ml_collections
 
 from routing_jax.experiment import choose
 
-_RULES = "reinforce_mean,reinforce_learned,actor_critic,q_learning,sarsa,gumbel_softmax,relax,hedge"
 _GRIDS = {
     "default": "",
     "agents": "rho=0,0.1,0.3,1.0 router.agent=single,dispatched",
     "rho": "rho=0.1,0.3,1.0",
-    "rules": f"router.rule={_RULES}",
+    "rules": "router.rule=reinforce_mean,reinforce_learned,q_learning,gumbel_softmax,relax,hedge",
+    "rules_rate": "router.rule=reinforce_mean,gumbel_softmax,relax,hedge "
+    "router.learning_rate=1.0,10.0",
+    "q_learning": "router.epsilon=0.1,0.3",
     "pass": "router.pass_action=True",
     "blocks": "model.num_blocks=5,10,40",
     "tasks": "data.num_tasks=2,3,5,10",
@@ -67,6 +73,7 @@ _UNTUNED = {"optimizer.learning_rate": 0.02, "optimizer.l2": 0.0}
 """What results/cifar_dtype_untuned_*.json were measured with, before the rate was chosen."""
 _CHANGES = {
     "exploration": {"router.epsilon_end": 0.0},
+    "q_learning": {"router.rule": "q_learning", "router.epsilon_end": 0.0},
     "dtype_untuned": _UNTUNED | {"sweep": f"{_GRIDS['dtype_untuned']} seed=0:4"},
 }
 _CHOICES = {

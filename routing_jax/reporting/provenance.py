@@ -18,8 +18,12 @@ def versions() -> dict[str, str | None]:
     return {"python": platform.python_version()} | {name: _version(name) for name in PACKAGES}
 
 
+@functools.cache
 def git_commit() -> str | None:
     """The commit of the git checkout that holds this package; None for an installed copy.
+
+    It is that of the first call, which a training run makes before its first step: a checkout may
+    move on while a run of it trains.
 
     Never raises: no git, no checkout, no commit yet and a git that hangs all give None.
     """

@@ -14,6 +14,7 @@ from jax.sharding import Mesh
 from routing_jax.data.loading import TaskSet
 from routing_jax.errors import RunError
 from routing_jax.mesh import one_device
+from routing_jax.reporting import provenance
 from routing_jax.reporting.progress import Progress
 from routing_jax.reporting.progress_line import ProgressReport
 from routing_jax.reporting.writers import MetricsWriter
@@ -320,6 +321,7 @@ def compile_segments(
       waited: receives the seconds of each wait for streamed images.
       position: see `train`.
     """
+    provenance.git_commit()  # of the code that trains; the checkout may move on meanwhile
     hyper = sharding.place(run.hyper, run.mesh, run.rules)
     train_data = to_device(run.tasks.train, run.mesh)
     with cached_compilations():

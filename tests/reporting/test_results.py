@@ -169,6 +169,14 @@ def test_versions_name_python_and_the_packages_that_decide():
     assert provenance.versions()["numpy"] == np.__version__
 
 
+@pytest.fixture
+def not_asked_yet():
+    """A process that has not asked git."""
+    provenance.git_commit.cache_clear()
+    yield
+    provenance.git_commit.cache_clear()
+
+
 def answer_of_git(monkeypatch, answer):
     def run(*_, **__):
         if isinstance(answer, Exception):
@@ -178,9 +186,16 @@ def answer_of_git(monkeypatch, answer):
     monkeypatch.setattr(provenance.subprocess, "run", run)
 
 
-def test_the_commit_is_that_of_the_checkout_with_the_package(monkeypatch):
+def test_the_commit_is_that_of_the_checkout_with_the_package(monkeypatch, not_asked_yet):
     answer_of_git(monkeypatch, "abc123\nrouting_jax/\n")
     assert provenance.git_commit() == "abc123"
+
+
+def test_the_commit_stays_that_of_the_first_question(monkeypatch, not_asked_yet):
+    """A checkout may move on while a run of it trains."""
+    for commit in ("abc123", "def456"):
+        answer_of_git(monkeypatch, f"{commit}\nrouting_jax/\n")
+        assert provenance.git_commit() == "abc123"
 
 
 @pytest.mark.parametrize(
@@ -192,7 +207,7 @@ def test_the_commit_is_that_of_the_checkout_with_the_package(monkeypatch):
         "abc123\n.venv/lib/python3.11/site-packages/routing_jax/\n",
     ],
 )
-def test_there_is_no_commit_without_a_checkout_of_this_package(monkeypatch, answer):
+def test_there_is_no_commit_without_a_checkout_of_this_package(monkeypatch, answer, not_asked_yet):
     answer_of_git(monkeypatch, answer)
     assert provenance.git_commit() is None
 

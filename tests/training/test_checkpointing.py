@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from routing_jax.errors import RunError, UserError
-from routing_jax.reporting.provenance import program_version
+from routing_jax.reporting.provenance import git_commit, program_version
 from routing_jax.training import loop, processes
 from routing_jax.training.checkpointing import Checkpoints
 from routing_jax.training.manifest import read_manifest, write_manifest
@@ -111,6 +111,13 @@ def test_a_failure_is_told_by_the_next_call_and_the_end_of_the_block(checkpoints
     with pytest.raises(ZeroDivisionError), checkpoints:
         checkpoints.save(at(state, 1), Elapsed())
         raise ZeroDivisionError
+
+
+def test_the_commit_is_asked_for_before_the_first_step(run):
+    """Afterwards the checkout may hold other code than the one that trains."""
+    git_commit.cache_clear()
+    loop.compile_segments(run, None, waited=lambda seconds: None)
+    assert git_commit.cache_info().currsize == 1
 
 
 def test_a_lost_process_is_not_taken_for_a_full_disk(checkpoints, state, monkeypatch):

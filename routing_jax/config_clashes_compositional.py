@@ -54,6 +54,7 @@ COMPOSITIONAL = (
         for name, default in (
             ("model.statistics", "per_depth"),
             ("dispatch.apply", "mix_parameters"),
+            ("router.mixing_start", "uneven"),
         )
     ),
 )

@@ -52,6 +52,7 @@ BLOCKS = ("dense", "conv", "valid_conv", "components", *RESIDUAL)
 STATISTICS = ("shared", "per_depth", "per_depth_and_task")
 HEADS = ("routed", "own", "shared")
 BANKS = ("per_depth", "shared")
+MIXING_STARTS = ("uneven", "alike")
 TRAINABLE = ("head", "mixing", "normalisation", "statistics", "blocks", "encoder", "adapter")
 """The parts of a network that can train; see `training.trainable`."""
 DTYPES = ("float32", "bfloat16")
@@ -232,6 +233,11 @@ FIELDS: dict[str, Field] = {
     ),
     "router.entropy_weight": Field(0.0, rules.NON_NEGATIVE, "weight of the policy's entropy"),
     # Allocation of blocks to tasks (gumbel_matrix).
+    "router.mixing_start": Field(
+        "uneven",
+        one_of(MIXING_STARTS),
+        "the mixing weights that tasks start from: each its own, or all the same",
+    ),
     "router.start_probability": Field(
         0.5, rules.UNIT_INSIDE, "that a block is on for a task, at the start"
     ),

@@ -128,6 +128,7 @@ def test_the_defaults_are_those_of_the_paper_and_the_issue():
             "exploration_schedule": "linear",
             "probability_floor": 0.0,
             "entropy_weight": 0.0,
+            "mixing_start": "uneven",
             "start_probability": 0.5,
             "skip_below": 0.0,
             "merge": "mean",

@@ -209,7 +209,8 @@ def _mixing(parts: _Parts) -> tuple[Mixing | FixedMixing, Sequence[int]]:
     rows = 1 if config.router.agent == "single" else tasks
     pure = config.dispatch.apply == "select"
     blocks = [parts.num_blocks] * parts.depth
-    return Mixing(rows, parts.depth, parts.num_blocks, pure), blocks
+    alike = config.router.mixing_start == "alike"
+    return Mixing(rows, parts.depth, parts.num_blocks, pure, alike), blocks
 
 
 MODELS: dict[str, Callable[[_Parts], MultiTaskNetwork]] = {

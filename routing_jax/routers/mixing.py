@@ -22,15 +22,18 @@ class Mixing(nn.Module):
       depth: D.
       num_blocks: K.
       pure: take the block of the largest weight alone; see `take_largest`.
+      alike: all rows start from the same logits.
     """
 
     rows: int
     depth: int
     num_blocks: int
     pure: bool = False
+    alike: bool = False
 
     def setup(self) -> None:
-        self.logits = self.param("logits", uneven_logits, (self.rows, self.depth, self.num_blocks))
+        start = alike_logits if self.alike else uneven_logits
+        self.logits = self.param("logits", start, (self.rows, self.depth, self.num_blocks))
         # Evaluation has to mix as training did when it stopped.
         self.temperature = self.variable("batch_stats", "temperature", lambda: jnp.ones(()))
 
@@ -70,6 +73,11 @@ def uneven_logits(key: jax.Array, shape: tuple[int, ...]) -> jax.Array:
     """
     bound = math.sqrt(6 / (1 + shape[-1]))
     return jax.random.uniform(key, shape, minval=-bound, maxval=bound)
+
+
+def alike_logits(key: jax.Array, shape: tuple[int, ...]) -> jax.Array:
+    """Logits [rows, ..., K] to start from, the same in each row: depths differ, tasks not."""
+    return jnp.broadcast_to(uneven_logits(key, (1, *shape[1:])), shape)
 
 
 def take_largest(weights: jax.Array) -> jax.Array:

@@ -40,6 +40,13 @@ def test_all_places_start_apart_and_no_weight_is_lost():
     np.testing.assert_allclose(logits.std(), bound / np.sqrt(3), rtol=0.05)
 
 
+def test_tasks_may_start_alike_and_depths_still_apart():
+    mixing = Mixing(50, 20, 4, alike=True)
+    logits = mixing.init(jax.random.key(0), 1.0, method="weights")["params"]["logits"]
+    np.testing.assert_array_equal(logits, np.broadcast_to(logits[:1], (50, 20, 4)))
+    assert len(np.unique(logits[0])) == 80
+
+
 def test_the_largest_weight_counts_alone_and_all_of_them_learn():
     pure = Mixing(1, 2, 2, pure=True)
 

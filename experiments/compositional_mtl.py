@@ -21,9 +21,11 @@ Command: python launch.py --config=experiments/compositional_mtl.py
     The size of the paper, for an accelerator:
     python launch.py --config=experiments/compositional_mtl.py:size=paper
 
-Expected: not measured yet. Aimed at: within 1 point of independent_blocks, or above it.
+Expected, one seed: 58.7 % after 10 epochs (results/compositional_mtl_mixed.json), where
+    independent_blocks has 62.6 % (results/compositional_mtl_independent_blocks.json). Aimed at was
+    within 1 point of it, or above. Digits and the other baselines: not measured yet.
 
-Minutes: not measured yet.
+Minutes: 20 for a seed on one of two CPU cores.
 """
 
 import ml_collections

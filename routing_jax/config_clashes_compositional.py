@@ -45,6 +45,16 @@ COMPOSITIONAL = (
         lambda policy, apply: policy == "fixed" and apply != "mix_parameters",
         "given routes take one block whole in any case; leave dispatch.apply at 'mix_parameters'",
     ),
+    Clash(
+        ("router.policy", "router.mixing_start"),
+        lambda policy, start: policy == "fixed" and start != "uneven",
+        "given routes have no mixing weights to start from; leave router.mixing_start at 'uneven'",
+    ),
+    Clash(
+        ("router.agent", "router.mixing_start"),
+        lambda agent, start: agent == "single" and start != "uneven",
+        "one mixture for all tasks is alike in any case; leave router.mixing_start at 'uneven'",
+    ),
     *(
         Clash(
             ("model.name", name),

@@ -232,12 +232,13 @@ FIELDS: dict[str, Field] = {
         0.0, rules.UNIT, "smallest probability of an action in a table of probabilities"
     ),
     "router.entropy_weight": Field(0.0, rules.NON_NEGATIVE, "weight of the policy's entropy"),
-    # Allocation of blocks to tasks (gumbel_matrix).
+    # Mixing weights (compositional).
     "router.mixing_start": Field(
         "uneven",
         one_of(MIXING_STARTS),
         "the mixing weights that tasks start from: each its own, or all the same",
     ),
+    # Allocation of blocks to tasks (gumbel_matrix).
     "router.start_probability": Field(
         0.5, rules.UNIT_INSIDE, "that a block is on for a task, at the start"
     ),

@@ -419,6 +419,16 @@ COMPONENTS = {
             "block whole in any case; leave dispatch.apply at 'mix_parameters'",
         ),
         (
+            COMPOSITIONAL | {"router__policy": "fixed", "router__mixing_start": "alike"},
+            "router.policy = 'fixed' and router.mixing_start = 'alike' clash: given routes have no "
+            "mixing weights to start from; leave router.mixing_start at 'uneven'",
+        ),
+        (
+            COMPOSITIONAL | {"router__agent": "single", "router__mixing_start": "alike"},
+            "router.agent = 'single' and router.mixing_start = 'alike' clash: one mixture for all "
+            "tasks is alike in any case; leave router.mixing_start at 'uneven'",
+        ),
+        (
             {"model__statistics": "shared"},
             "model.name = 'routing_network' and model.statistics = 'shared' clash: only "
             "compositional looks at it; leave model.statistics at 'per_depth'",

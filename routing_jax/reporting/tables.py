@@ -4,7 +4,8 @@ python -m routing_jax.reporting.tables [--check | --commands]
 
 A document asks for a table with a line `<!-- table: name -->`, which the table follows, up to
 `<!-- end of table -->`. The tables and their rows are listed in results/tables.toml; a row that
-has no results yet reads `not run`. Others quote single numbers of results files; see `quoted`.
+has no results yet reads `not run`. Others quote single numbers of results files; see `quoted`. What
+they quote has to exist, but for the results that a row or a table of trials will have.
 """
 
 import argparse
@@ -179,6 +180,7 @@ def _require_known(studies: Collection[Study | Tuning | Quoted], directory: Path
         name for table in studies if isinstance(table, Quoted) for name in quoted_files(table)
     }
     rows = {row.results for study in studies if isinstance(study, Study) for row in study.rows}
+    rows |= {study.trials for study in studies if isinstance(study, Tuning)}
     if unknown := sorted(name for name in quoted - rows if not (directory / name).exists()):
         raise UserError(
             f"{ROWS} quotes what is not in {ROWS.parent} and is written by none of its rows: "

@@ -201,8 +201,6 @@ class Checkpoints:
                     self._remove(old)
         except Exception as error:  # Orbax raises whatever its storage layers raise
             self.remove_unfinished()
-            if processes.is_of_another(error):
-                raise  # `joining` tells which one
             raise RunError(
                 f"The checkpoint of step {step:,} cannot be written to {self._directory}: "
                 f"{_reason(error)}. {self._last()}"

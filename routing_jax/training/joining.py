@@ -49,6 +49,9 @@ def joined(command: Command) -> Iterator[None]:
         with _settled_workdir(command):
             yield
     except UserError as error:
+        # A checkpoint that all write fails as what is told below does, and its message says so.
+        if _needs_all(error.__cause__) and (lost := _lost(asked)):
+            _leave(_loss(lost))
         if _missing():  # it is this process's own trouble
             _leave(error)
         jax.distributed.shutdown()
@@ -80,6 +83,11 @@ def _join(asked: Processes) -> None:
             "--distributed: neither SLURM nor a TPU pod is found here; name "
             "--coordinator_address=HOST:PORT, --num_processes=N and --process_id=I instead."
         ) from error
+
+
+def _needs_all(cause: BaseException | None) -> bool:
+    """Whether what failed takes all processes, and so fails where one of them has gone."""
+    return isinstance(cause, jax.errors.JaxRuntimeError) or "Gloo" in str(cause)
 
 
 def _lost(asked: Processes) -> str:

@@ -21,11 +21,6 @@ def several() -> bool:
     return jax.process_count() > 1
 
 
-def is_of_another(error: Exception) -> bool:
-    """Whether a call that needs all processes failed, as it does where one of them has gone."""
-    return several() and (isinstance(error, jax.errors.JaxRuntimeError) or "Gloo" in str(error))
-
-
 def wait_for_all(place: str) -> None:
     """Waits until every process has come to this place."""
     if several():

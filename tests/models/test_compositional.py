@@ -64,6 +64,13 @@ def by_hand(built, x, task, order):
     return x @ head["kernel"][task] + head["bias"][task][None]
 
 
+@pytest.mark.parametrize("start", ["uneven", "alike"])
+def test_tasks_start_from_mixing_weights_of_their_own_or_from_the_same(small, start):
+    router = small(router__mixing_start=start).model.router.clone(parent=None)
+    logits = router.init(jax.random.key(0), method="weights")["params"]["logits"]
+    assert (logits == logits[:1]).all() == (start == "alike")
+
+
 @pytest.mark.parametrize("network", [{}, RESNET], ids=["isometric", "resnet"])
 def test_mixing_by_one_is_running_that_template(small, network):
     orders = [[0, 1], [1, 1], [1, 0]]

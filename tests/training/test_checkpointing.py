@@ -16,7 +16,7 @@ import pytest
 
 from routing_jax.errors import RunError, UserError
 from routing_jax.reporting.provenance import git_commit, program_version
-from routing_jax.training import loop, processes
+from routing_jax.training import loop
 from routing_jax.training.checkpointing import Checkpoints
 from routing_jax.training.manifest import read_manifest, write_manifest
 from routing_jax.training.pace import Elapsed
@@ -118,20 +118,6 @@ def test_the_commit_is_asked_for_before_the_first_step(run):
     git_commit.cache_clear()
     loop.compile_segments(run, None, waited=lambda seconds: None)
     assert git_commit.cache_info().currsize == 1
-
-
-def test_a_lost_process_is_not_taken_for_a_full_disk(checkpoints, state, monkeypatch):
-    """The error goes on as it is to where the lost process is named."""
-
-    def wait_for_all(place):
-        raise ValueError("UNKNOWN: Gloo AllGather failed: Connection reset by peer")
-
-    monkeypatch.setattr(processes, "wait_for_all", wait_for_all)
-    with pytest.raises(RunError, match="Connection reset by peer"), checkpoints:
-        checkpoints.save(at(state, 1), Elapsed())
-    monkeypatch.setattr(processes, "several", lambda: True)
-    with pytest.raises(ValueError, match=r"^UNKNOWN: Gloo"), checkpoints:
-        checkpoints.save(at(state, 1), Elapsed())
 
 
 def test_nothing_saved_yet(checkpoints, tmp_path, run):

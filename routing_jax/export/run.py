@@ -38,7 +38,8 @@ def run(command: Command) -> int:
       RunError: the files cannot be written.
     """
     console = Console()
-    with quiet_libraries(), cached_compilations():
+    quiet_libraries()
+    with cached_compilations():
         trained = restore(command, partial(say, console))
         task = _number(command.task, trained.tasks)
         folder = command.workdir.export_dir / ("all" if task is None else f"task_{task}")

@@ -59,25 +59,23 @@ def run(command: Command, stops: Stops, *, started: float) -> int:
         told(f"The sweep in {root.path} is finished; --overwrite starts it anew.")
         _show(root, console)
         return 0
-    with quiet_libraries():
-        mesh = sharding.mesh_for(command.devices)
-        parts = plan_parts(command, mesh, say=told)
-        for line in plan_lines(parts):
-            told(line)
-        if command.sweep.slurm is not None:
-            from routing_jax.sweep.slurm import submit
+    quiet_libraries()
+    mesh = sharding.mesh_for(command.devices)
+    parts = plan_parts(command, mesh, say=told)
+    for line in plan_lines(parts):
+        told(line)
+    if command.sweep.slurm is not None:
+        from routing_jax.sweep.slurm import submit
 
-            settings = settings_of_start(command.config)
-            told(submit(parts, root, command.sweep.slurm, settings))
-            return 0
-        if not _train(parts, mesh, command, console, stops, started):
-            told(
-                f"Stopped by {stops.received.name}; everything is saved. The same command goes on."
-            )
-            return stops.exit_status
-        if processes.is_first():
-            collect(parts, root)
-            _show(root, console)
+        settings = settings_of_start(command.config)
+        told(submit(parts, root, command.sweep.slurm, settings))
+        return 0
+    if not _train(parts, mesh, command, console, stops, started):
+        told(f"Stopped by {stops.received.name}; everything is saved. The same command goes on.")
+        return stops.exit_status
+    if processes.is_first():
+        collect(parts, root)
+        _show(root, console)
     return 0
 
 

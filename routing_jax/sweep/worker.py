@@ -55,14 +55,14 @@ def _train(root: Workdir, options: argparse.Namespace, stops: Stops) -> int:
     from routing_jax.sweep.train_part import train_part
     from routing_jax.training.quiet import quiet_libraries
 
-    with quiet_libraries():
-        parts = read_parts(root, options.settings)
-        part = parts[options.number]
-        console = Console()
-        if not train_part(part, about=part.title, console=console, stops=stops, started=_STARTED):
-            return stops.exit_status
-        if not options.while_parent_lives:
-            collect(parts, root)  # nobody waits for the jobs of a cluster: the last one does it
+    quiet_libraries()
+    parts = read_parts(root, options.settings)
+    part = parts[options.number]
+    console = Console()
+    if not train_part(part, about=part.title, console=console, stops=stops, started=_STARTED):
+        return stops.exit_status
+    if not options.while_parent_lives:
+        collect(parts, root)  # nobody waits for the jobs of a cluster: the last one does it
     return 0
 
 

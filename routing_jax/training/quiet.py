@@ -2,30 +2,30 @@
 
 import logging
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 
 from absl import logging as absl_logging
 
 
-@contextmanager
-def quiet_libraries() -> Iterator[None]:
-    """Silences Orbax and asyncio.
+def quiet_libraries() -> None:
+    """Silences Orbax and asyncio, from now to the end of the process.
 
     When one array of a checkpoint fails, Orbax raises, closes its event loop and leaves the other
-    arrays to report to it from their own threads. What it leaves behind may be collected as late as
-    at the end of the process, so the logs stay silent behind the block, too.
+    arrays to report to it from their own threads: whenever they are done, which may be while the
+    process ends.
     """
     absl_logging.set_verbosity(absl_logging.FATAL)
     logging.getLogger("asyncio").setLevel(logging.CRITICAL)
-    hook = sys.unraisablehook
+    if not isinstance(sys.unraisablehook, _DropClosedLoops):
+        sys.unraisablehook = _DropClosedLoops(sys.unraisablehook)
 
-    def drop_closed_loops(unraisable: "sys.UnraisableHookArgs") -> None:
+
+class _DropClosedLoops:
+    """The hook that was there, for everything but reports to a closed event loop."""
+
+    def __init__(self, hook: "Callable[[sys.UnraisableHookArgs], object]") -> None:
+        self._hook = hook
+
+    def __call__(self, unraisable: "sys.UnraisableHookArgs") -> None:
         if str(unraisable.exc_value) != "Event loop is closed":
-            hook(unraisable)
-
-    sys.unraisablehook = drop_closed_loops
-    try:
-        yield
-    finally:
-        sys.unraisablehook = hook
+            self._hook(unraisable)

@@ -56,19 +56,19 @@ def run(
       RunError: the run had begun and cannot go on.
     """
     console = own_console()
-    with quiet_libraries():
-        mesh = sharding.mesh_for(command.devices)
-        if tasks is None:
-            tasks = loading.load(command.config.data, say=partial(say, console), room=room())
-        planned = make_run(command.config, tasks, mesh)
-        checkpoints = Checkpoints(command.workdir.checkpoint_dir, dataset=tasks.name)
-        if command.mode == "evaluate":
-            return _evaluate(command, planned, checkpoints, console)
-        if _is_finished(command.workdir, planned, checkpoints):
-            return _show_again(command.workdir, console)
-        require_memory(planned)
-        with told_by_path(checkpoints):
-            return _train(command, planned, checkpoints, console, stops, started)
+    quiet_libraries()
+    mesh = sharding.mesh_for(command.devices)
+    if tasks is None:
+        tasks = loading.load(command.config.data, say=partial(say, console), room=room())
+    planned = make_run(command.config, tasks, mesh)
+    checkpoints = Checkpoints(command.workdir.checkpoint_dir, dataset=tasks.name)
+    if command.mode == "evaluate":
+        return _evaluate(command, planned, checkpoints, console)
+    if _is_finished(command.workdir, planned, checkpoints):
+        return _show_again(command.workdir, console)
+    require_memory(planned)
+    with told_by_path(checkpoints):
+        return _train(command, planned, checkpoints, console, stops, started)
 
 
 def make_run(

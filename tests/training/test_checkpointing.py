@@ -259,9 +259,9 @@ def test_what_only_orbax_notices_is_damage_too(two, run, pattern, damage, capfd)
     content = read_manifest(folder)
     damage(max(folder.glob(f"state/{pattern}"), key=lambda path: path.stat().st_size))
     write_manifest(folder, content)
-    with quiet_libraries():
-        restored = Checkpoints(two, dataset="digits").restore(loop.abstract_state(run))
-        gc.collect()
+    quiet_libraries()
+    restored = Checkpoints(two, dataset="digits").restore(loop.abstract_state(run))
+    gc.collect()
     assert restored.step == 1
     assert capfd.readouterr() == ("", "")
 

@@ -19,17 +19,8 @@ ARGUMENTS = {
     "cifar_ablations": tuple(
         f"over={name}"
         for name in (
-            *(
-                "default",
-                "rho",
-                "agents",
-                "rules",
-                "rules_rate",
-                "q_learning",
-                "pass",
-                "blocks",
-                "tasks",
-            ),
+            *("default", "agents", "rho", "rules", "rules_rate", "q_learning"),
+            *("pass", "blocks", "tasks"),
             *("router_rate", "exploration", "commitment", "start", "warm_up"),
             *("decision", "steps", "reward"),
             *("dtype", "dtype_untuned"),

@@ -50,9 +50,10 @@ def joined(command: Command) -> Iterator[None]:
             yield
     except UserError as error:
         # A checkpoint that all write fails as what is told below does, and its message says so.
-        if _needs_all(error.__cause__) and (lost := _lost(asked)):
-            _leave(_loss(lost))
-        if _missing():  # it is this process's own trouble
+        if _needs_all(error.__cause__):
+            if lost := _lost(asked):
+                _leave(_loss(lost))
+        elif _missing():  # it is this process's own trouble
             _leave(error)
         jax.distributed.shutdown()
         raise

@@ -5,6 +5,8 @@ Purpose and paper (Rosenbaum, Klinger, Riemer, "Routing Networks", ICLR 2018), b
     default nothing changed: beside it stand the others, which leave it out (but for dtype)
     agents  one agent for all tasks and dispatched ones instead of one for each task, with several
             weights rho of the collaboration reward
+    heads   the three kinds of agents where each task has a head of its own behind the routed
+            layers; elsewhere the last routed layer answers, for all tasks that share its blocks
     rho     those weights with one agent for each task; "smaller rho is better"
     rules   how the router learns, as a table; the comparison with Q-learning and REINFORCE. (With
             tables and router.trace=1, as here, actor-critic is REINFORCE with a learned baseline,
@@ -53,6 +55,7 @@ from routing_jax.experiment import choose
 _GRIDS = {
     "default": "",
     "agents": "rho=0,0.1,0.3,1.0 router.agent=single,dispatched",
+    "heads": "router.agent=per_task,single,dispatched",
     "rho": "rho=0.1,0.3,1.0",
     "rules": "router.rule=reinforce_mean,reinforce_learned,q_learning,gumbel_softmax,relax,hedge",
     "rules_rate": "router.rule=reinforce_mean,gumbel_softmax,relax,hedge "
@@ -75,6 +78,7 @@ _GRIDS = {
 _UNTUNED = {"optimizer.learning_rate": 0.02, "optimizer.l2": 0.0}
 """What results/cifar_dtype_untuned_*.json were measured with, before the rate was chosen."""
 _CHANGES = {
+    "heads": {"model.head": "own"},
     "exploration": {"router.epsilon_end": 0.0},
     "q_learning": {"router.rule": "q_learning", "router.epsilon_end": 0.0},
     "dtype_untuned": _UNTUNED | {"sweep": f"{_GRIDS['dtype_untuned']} seed=0:4"},

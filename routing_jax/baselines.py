@@ -13,7 +13,13 @@ BASELINES: dict[str, Mapping[str, Any]] = {
     "task_specific_all_fc": _fixed("own"),
     "task_specific_1_fc": _fixed("own_last"),
     "cross_stitch": {"model.name": "cross_stitch"},
-    "soft_mixture": {"model.name": "soft_mixture"},
+    "soft_mixture": {
+        "model.name": "soft_mixture",
+        # Equal weights of blocks that are alike would have no gradient.
+        "model.block_noise": 1.0,
+        "router.optimizer": "adam",
+        "router.learning_rate": 0.01,
+    },
     "random_routes": _fixed("random"),
 }
 """Of the paper, and random routes that nothing learns; "none" is the routing network itself.

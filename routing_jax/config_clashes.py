@@ -52,6 +52,8 @@ _ROUTED = ("routing_network", "gumbel_matrix")
 """Models with a router that a rule trains."""
 _TAKE_ROUTES = (*_ROUTED, "compositional")
 """Models whose routes can be given."""
+_MIX = ("compositional", "soft_mixture")
+"""Models whose router is mixing weights, which learn by back-propagation."""
 
 _BASELINES = (
     Clash(
@@ -162,9 +164,7 @@ _ROUTER = (
     ),
     Clash(
         ("model.name", "router.rule", "router.optimizer"),
-        lambda name, rule, optimizer: (
-            name != "compositional" and rule == "wpl" and optimizer != "sgd"
-        ),
+        lambda name, rule, optimizer: name not in _MIX and rule == "wpl" and optimizer != "sgd",
         "wpl takes plain steps on the simplex; set router.optimizer to sgd",
     ),
     Clash(
@@ -282,7 +282,7 @@ _UNUSED = (
     ),
     Clash(
         ("model.name", "router.learns_from"),
-        lambda model, share: model not in _TAKE_ROUTES and share > 0,
+        lambda model, share: model not in (*_TAKE_ROUTES, *_MIX) and share > 0,
         "this model has no router; set router.learns_from to 0",
     ),
     Clash(

@@ -657,8 +657,8 @@ COMPONENTS = {
             "learn; set router.learns_from to 0",
         ),
         (
-            {"model__name": "soft_mixture", "router__learns_from": 0.1},
-            "model.name = 'soft_mixture' and router.learns_from = 0.1 clash: this model has no "
+            {"model__name": "cross_stitch", "router__learns_from": 0.1},
+            "model.name = 'cross_stitch' and router.learns_from = 0.1 clash: this model has no "
             "router; set router.learns_from to 0",
         ),
         (

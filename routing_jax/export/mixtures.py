@@ -44,7 +44,8 @@ def cut_soft_mixture(
 ) -> Cut:
     """All blocks whose weight is not zero."""
     params = variables["params"]
-    return _cut(model, params, np.asarray(jax.nn.softmax(params["mixture"])), task)
+    weights = model.router.apply({"params": params["router"]}, method="weights")
+    return _cut(model, params, np.asarray(weights), task)
 
 
 def _cut(model: MultiTaskNetwork, params: Params, weights: np.ndarray, task: int | None) -> Cut:

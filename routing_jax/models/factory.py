@@ -35,6 +35,7 @@ from routing_jax.routers.allocation import Allocation, FixedAllocation
 from routing_jax.routers.factory import make_fixed_router, make_router
 from routing_jax.routers.fixed import Routes, blocks_of_depth, fixed_routes
 from routing_jax.routers.mixing import FixedMixing, Mixing, one_hot_table
+from routing_jax.routers.mixture import Mixture
 
 
 class DataShape(NamedTuple):
@@ -175,7 +176,8 @@ def _cross_stitch(parts: _Parts) -> CrossStitchNetwork:
 
 def _soft_mixture(parts: _Parts) -> SoftMixtureNetwork:
     common = _common(parts, [parts.num_blocks] * parts.depth)
-    return SoftMixtureNetwork(*common, parts.shape.num_tasks)
+    router = Mixture(parts.shape.num_tasks, parts.depth, parts.num_blocks)
+    return SoftMixtureNetwork(*common, router)
 
 
 def _joint_classifier(parts: _Parts) -> JointClassifierNetwork:

@@ -1,29 +1,30 @@
 """The baseline soft-mixture-fc of Rosenbaum et al. (2018): a softmax in place of the choice."""
 
-import flax.linen as nn
 import jax
 
 from routing_jax import mixtures
 from routing_jax.models.network import MultiTaskNetwork, Routed, of_tasks
 from routing_jax.models.routed_layers import mix_through
+from routing_jax.routers.mixture import Mixture
 from routing_jax.types import Exploration
 
 
 class SoftMixtureNetwork(MultiTaskNetwork):
     """Every task mixes the outputs of all blocks, by weights of its own at each depth.
 
-    The weights are a softmax, start equal, and learn by back-propagation with the blocks.
+    The weights are a softmax, start equal, and learn by back-propagation.
 
     Attributes:
       encoder, banks, bank_of_depth, head, dropout, norms: see `MultiTaskNetwork`.
-      num_tasks: T.
+      router: the weights.
     """
 
-    num_tasks: int
+    router: Mixture
 
-    def setup(self) -> None:
-        shape = (self.num_tasks, len(self.bank_of_depth), self.num_blocks)
-        self.mixture = self.param("mixture", nn.initializers.zeros, shape)
+    @property
+    def num_tasks(self) -> int:
+        """T."""
+        return self.router.num_tasks
 
     def route(
         self,
@@ -32,7 +33,7 @@ class SoftMixtureNetwork(MultiTaskNetwork):
         tasks: jax.Array | None = None,
     ) -> Routed:
         """Mixes the blocks for representations [T, n, ...]; `probabilities` are the weights."""
-        weights = of_tasks(jax.nn.softmax(self.mixture), tasks)
+        weights = of_tasks(self.router.weights(), tasks)
         banks = [self.banks[index] for index in self.bank_of_depth]
         x = mix_through(banks, x, weights, mix=mixtures.mix_outputs, finish=self.norms)
         logits = self.answer(x, training=exploration is not None, tasks=tasks)

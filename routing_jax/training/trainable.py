@@ -13,7 +13,7 @@ from routing_jax.types import Params
 
 _WORDS = {"all": TRAINABLE, "none": ()}
 _NORMALISATIONS = ("BatchNorm_", "GroupNorm_")
-_MIXING = ("router", "mixture", "mix_")
+_MIXING = ("router", "mix_")
 """How the names begin of what decides between blocks, or mixes them."""
 
 

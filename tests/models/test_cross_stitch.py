@@ -34,7 +34,7 @@ def cross_stitch(params, x, task):
 def soft_mixture(params, x, task):
     """Logits of one example [F] of a task: a weighted sum of blocks after blocks."""
     for depth in range(3):
-        weights = np.exp(params["mixture"][task, depth])
+        weights = np.exp(params["router"]["logits"][task, depth])
         outputs = [block(params, depth, number)(x) for number in range(4)]
         outputs = outputs if depth == 2 else [np.maximum(output, 0) for output in outputs]
         x = sum(w * output for w, output in zip(weights / weights.sum(), outputs, strict=True))
@@ -83,9 +83,7 @@ def test_shares_are_absolute_mixing_weights_over_their_sum(build):
     np.testing.assert_allclose(shares[:, 0, 1], expected, rtol=1e-5, atol=1e-6)
 
 
-def test_a_soft_mixture_starts_with_equal_weights(build, model_config):
-    built = build(SHAPE, **SYSTEMS["soft_mixture"])
-    x = np.zeros((3, 1, 6), np.float32)
-    params = {**built.variables["params"], "mixture": np.zeros((3, 3, 4), np.float32)}
-    weights = built.model.apply({"params": params}, x, method="route").probabilities
-    np.testing.assert_allclose(weights, np.full((3, 1, 3, 4), 0.25), rtol=1e-6)
+def test_a_soft_mixture_starts_with_equal_weights(build):
+    router = build(SHAPE, **SYSTEMS["soft_mixture"]).model.router.clone(parent=None)
+    weights, _ = router.init_with_output(jax.random.key(0), method="weights")
+    np.testing.assert_allclose(weights, np.full((3, 3, 4), 0.25), rtol=1e-6)

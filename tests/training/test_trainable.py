@@ -145,7 +145,6 @@ def test_where_no_router_learns_training_takes_the_best_routes(tiny_config, digi
         ("head.blocks.Dense_0.kernel", "head"),
         ("router.logits", "mixing"),
         ("router.policy.banks_0.blocks.Dense_0.kernel", "mixing"),
-        ("mixture", "mixing"),
         ("mix_1", "mixing"),
         ("banks_0.blocks.BatchNorm_0.scale", "normalisation"),
         ("banks_0.groups_0.blocks.NormRelu_0.GroupNorm_0.bias", "normalisation"),

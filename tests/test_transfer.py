@@ -94,13 +94,17 @@ def test_a_network_is_read_for_the_tasks_of_its_run(source, trained, tmp_path):
         read_trained(tmp_path / "none", tasks)
 
 
-def test_other_tasks_draw_their_own_arrays_anew(source, trained):
-    run = planned(source, data__num_tasks=5, training__seed=7)
+@pytest.mark.parametrize("seed", [0, 7])  # the source's, and another
+def test_other_tasks_draw_their_own_arrays_anew(source, trained, seed):
+    assert Workdir(source).read_config().training.seed == 0
+    run = planned(source, data__num_tasks=5, training__seed=seed)
     state, lines = started(run)
     for name, array in by_path(variables_of(state)).items():
         if name in OWN:
             assert array.shape[0] == 5
-            assert (np.asarray(array[:3]) != trained[name]).mean() > 0.99, name
+            # Four steps leave the source near what it drew.
+            apart = np.linalg.norm(np.asarray(array[:3]) - trained[name])
+            assert apart > 0.5 * np.linalg.norm(trained[name]), name
         else:
             np.testing.assert_array_equal(array, trained[name], err_msg=name)
     assert lines[0].endswith("drawn anew for these tasks: " + ", ".join(sorted(OWN)) + ".")

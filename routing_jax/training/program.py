@@ -64,6 +64,10 @@ class SegmentReport(NamedTuple):
     """Zeros if the segment ends without an evaluation."""
 
 
+_OPPONENT, _ANEW = 1, 2
+"""What is folded into the key of the parameters, for those that are not a new network's."""
+
+
 @dataclass(frozen=True)
 class Program:
     """The functions of a run; each is pure, so that a sweep is a `vmap` of them.
@@ -99,7 +103,7 @@ class Program:
           train: the training examples.
           given: what another run has trained, by path as in `state.by_path`; it takes the place of
             what would be drawn. Where it has fewer tasks, new rows stand behind it as they are
-            drawn.
+            drawn. What is drawn is not what that run drew, even if its seed was the same.
         """
         keys = make_keys(hyper.seed)
         model = self.model(hyper)
@@ -111,8 +115,9 @@ class Program:
         exploration = exploration_at(
             hyper, jnp.float32(0), jnp.float32(0), schedule=self.config.router.exploration_schedule
         )
+        drawn_from = keys.init if given is None else jax.random.fold_in(keys.init, _ANEW)
         routed, variables = model.init_with_output(
-            {"params": keys.init, "router": keys.step}, images, exploration=exploration
+            {"params": drawn_from, "router": keys.step}, images, exploration=exploration
         )
         if given is not None:
             variables = _replaced(variables, given)
@@ -129,7 +134,7 @@ class Program:
         opponent = None
         if self.config.data.target:
             alignment = make_alignment(self.config, model, self.objective)
-            own = jax.random.fold_in(keys.init, 1)
+            own = jax.random.fold_in(keys.init, _OPPONENT)
             opponent = start_opponent(self.config, alignment, routed, params, own)
         return TrainState(
             step=jnp.int32(0),

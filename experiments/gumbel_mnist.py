@@ -24,7 +24,7 @@ Expected: 95.59 ± 0.19 % mean test accuracy without a budget (results/gumbel_mn
     three quarters 95.58 ± 0.06 % with 9.2 of 12 blocks on, of a quarter 94.93 ± 0.12 % with 4.9.
     All rows stand in BUILD_NOTES.md.
 
-Minutes: 2 to 4 a seed on one CPU core.
+Minutes: 1 to 4 a seed on one CPU core.
 """
 
 import ml_collections

@@ -15,7 +15,7 @@ Command: python launch.py --config=experiments/mnist_mtl.py
 Expected: mean test accuracy 99.8 %, balanced 99.4 %; with the digits 99.8 % and 99.2 %
     (results/mnist_mtl.json and results/mnist_mtl_digits.json, five seeds each).
 
-Minutes: 1.5 on two CPU cores, 0.4 with the digits.
+Minutes: 1.5 on two CPU cores (cross-stitch 3.4 for a seed), 0.4 with the digits.
 """
 
 import ml_collections

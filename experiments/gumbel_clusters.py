@@ -23,8 +23,8 @@ Expected without Fashion-MNIST, one seed (results/gumbel_clusters_*.json): 65.5 
     sharing 62.2 %, a routing network with a route per task 53.7 %, one that sees each example
     62.1 %.
 
-Minutes: 26 on one CPU core; the shared bottom 33 (its sum 47), no sharing and a route per task 15, a router that
-    sees each example 21.
+Minutes: 26 on one CPU core; the shared bottom 33 (its sum 47), no sharing and a route per
+    task 15, a router that sees each example 21.
 """
 
 import ml_collections

@@ -1,7 +1,7 @@
 """Do routing maps mean anything? Says it of the seeds of a results file, and draws it.
 
-python -m routing_jax.reporting.maps results/cifar_mtl_routed.json --output=results/cifar_mtl_maps.json \\
-    --figure=docs/cifar_maps.png
+python -m routing_jax.reporting.maps results/cifar_mtl_routed.json \\
+    --output=results/cifar_mtl_maps.json --figure=docs/cifar_maps.png
 
 Two questions: do runs with different seeds find the same map, up to the names of blocks; and do
 tasks that are alike in meaning share more blocks than others? Both are asked against maps that use

@@ -42,9 +42,16 @@ def merge(parts: Sequence[dict[str, Any]]) -> dict[str, Any]:
       parts: contents of results.json files.
 
     Raises:
-      UserError: the parts differ in more than their seed, or a seed comes twice.
+      UserError: a part holds several seeds, the parts differ in more than their seed, or a seed
+        comes twice.
     """
     first = parts[0]
+    for part in parts:
+        if len(part["seeds"]) > 1:
+            raise UserError(
+                f"{part['command']}: these results are of seeds {part['seeds']}, joined before; "
+                "name the results of each seed, or the sweep.json of all."
+            )
     for part in parts[1:]:
         different = differences(first, part)
         if different:

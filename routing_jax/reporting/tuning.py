@@ -10,9 +10,11 @@ table of it.
 
 import argparse
 import sys
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 from routing_jax.config import flatten
@@ -45,8 +47,8 @@ def join(
     Args:
         parts: contents of results.json files, by method.
         before: what was joined earlier. A trial that is made again takes the place of its earlier
-            self: that of the same method and seeds whose settings, as far as both tell them, are
-            the same.
+            self: that of the same method and seeds with the same configuration, or, of a file
+            whose trials do not tell theirs, the same settings as far as both tell them.
 
     Raises:
         UserError: a trial was measured on test data, or two differ in what they were measured on.
@@ -62,7 +64,11 @@ def join(
         if part["dataset"] != every[0]["dataset"]:
             raise UserError(f"{part['command']}: other data than those of {every[0]['command']}.")
     told = [trial["settings"].keys() for trial in earlier]
-    fields = sorted(set().union(*told, *(_differing(trials) for trials in parts.values())))
+    differ = [
+        _differing([_configuration(part) for part in trials] + _configurations(method, earlier))
+        for method, trials in parts.items()
+    ]
+    fields = sorted(set().union(*told, *differ))
     new = [_trial(method, part, fields) for method, trials in parts.items() for part in trials]
     kept = [trial for trial in earlier if not any(_same(trial, again) for again in new)]
     return {
@@ -86,7 +92,10 @@ def tuning_text(tuning: Tuning, directory: Path) -> str:
     best = max if higher_is_better(found["metric"]) else min
     methods = list(dict.fromkeys(trial["method"] for trial in found["trials"]))
     fields = sorted(set().union(*(trial["settings"] for trial in found["trials"])))
-    value = {(_settings(t, fields), t["method"]): t["value"] for t in found["trials"]}
+    values = defaultdict(list)  # of several seeds the mean
+    for trial in found["trials"]:
+        values[_settings(trial, fields), trial["method"]].append(trial["value"])
+    value = {place: fmean(of_seeds) for place, of_seeds in values.items()}
     of_method = {m: best(v for (_, name), v in value.items() if name == m) for m in methods}
 
     def cell(setting: tuple[str, ...], method: str) -> str:
@@ -106,18 +115,27 @@ def tuning_text(tuning: Tuning, directory: Path) -> str:
     return f"\n{tuning.caption} From {link}.\n\n{body}\n\n"
 
 
-def _differing(trials: Sequence[Mapping[str, Any]]) -> set[str]:
-    """The fields in which trials differ, besides their seed."""
-    configs = [flatten(trial["config"]) for trial in trials]
+def _differing(configs: Sequence[Mapping[str, Any]]) -> set[str]:
+    """The fields in which configurations differ."""
     return {
         name
         for name, value in configs[0].items()
-        if name != SEED and any(config[name] != value for config in configs)
+        if any(config.get(name, value) != value for config in configs)
     }
 
 
+def _configuration(part: Mapping[str, Any]) -> dict[str, Any]:
+    """All fields of a trial by name, but its seed."""
+    return {name: value for name, value in flatten(part["config"]).items() if name != SEED}
+
+
+def _configurations(method: str, trials: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Those of a method's joined trials, as far as they tell them."""
+    return [t["config"] for t in trials if t["method"] == method and "config" in t]
+
+
 def _trial(method: str, part: Mapping[str, Any], fields: Sequence[str]) -> dict[str, Any]:
-    config, metric = flatten(part["config"]), next(iter(part["test"]))
+    config, metric = _configuration(part), next(iter(part["test"]))
     return {
         "method": method,
         "settings": {name: config[name] for name in fields},
@@ -125,6 +143,7 @@ def _trial(method: str, part: Mapping[str, Any], fields: Sequence[str]) -> dict[
         "value": part["test"][metric]["mean"],
         "seconds": part["seconds"]["total"],
         "command": part["command"],
+        "config": config,
         "device": part["device"],
         "git_commit": part["git_commit"],
     }
@@ -148,15 +167,17 @@ def _trials_before(
 
 
 def _same(trial: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
-    """Whether two are one trial, as far as both tell their settings."""
-    both = trial["settings"].keys() & other["settings"].keys()
-    alike = all(trial["settings"][name] == other["settings"][name] for name in both)
+    """Whether two are one trial, as far as both tell what they were."""
+    what = "config" if "config" in trial else "settings"
+    both = trial[what].keys() & other[what].keys()
+    alike = all(trial[what][name] == other[what][name] for name in both)
     return alike and all(trial[name] == other[name] for name in ("method", "seeds"))
 
 
 def _settings(trial: Mapping[str, Any], fields: Sequence[str]) -> tuple[str, ...]:
     """The settings as text; empty where a field was not told, since no trial differed in it yet."""
-    values = (trial["settings"].get(name, "") for name in fields)
+    told = trial.get("config", {}) | trial["settings"]
+    values = (told.get(name, "") for name in fields)
     return tuple(f"{v:g}" if isinstance(v, float) else str(v) for v in values)
 
 

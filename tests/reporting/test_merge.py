@@ -101,6 +101,16 @@ def test_a_seed_may_come_only_once():
         merge.merge([part(0), part(0)])
 
 
+def test_what_was_joined_is_not_joined_again():
+    joined = merge.merge([part(0), part(1)])
+    message = (
+        r"^.*: these results are of seeds \[0, 1\], joined before; name the results of each seed, "
+        r"or the sweep\.json of all\.$"
+    )
+    with pytest.raises(UserError, match=message):
+        merge.merge([joined, part(2)])
+
+
 def test_the_command_line(tmp_path, capsys):
     for seed in (0, 1):
         (tmp_path / f"{seed}.json").write_text(json.dumps(part(seed)))

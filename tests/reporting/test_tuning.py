@@ -57,6 +57,7 @@ def test_trials_are_listed_and_become_a_table(parts, tmp_path, capsys):
         "value": 0.4,
         "seconds": 60.0,
         "command": "python launch.py --rate=0.2",
+        "config": {"optimizer.learning_rate": 0.2, "optimizer.l2": 0.0},
         "device": "CPU",
         "git_commit": "abc",
     }
@@ -81,9 +82,8 @@ def test_trials_join_those_that_a_file_has(parts, tmp_path, capsys):
     assert found == [
         "| optimizer.l2 | optimizer.learning_rate | ours | theirs |",
         "| --- | --- | --- | --- |",
-        "|  | 0.1 | 50.0 |  |",
-        "|  | 0.2 |  | 40.0 |",
-        "| 0 | 0.2 | 70.0 |  |",
+        "| 0 | 0.1 | 50.0 |  |",
+        "| 0 | 0.2 | 70.0 | 40.0 |",
         "| 0.1 | 0.2 | **80.0** |  |",
     ]
     (tmp_path / "sweep.json").write_text(text.replace("cifar100", "mnist"))
@@ -94,6 +94,23 @@ def test_trials_join_those_that_a_file_has(parts, tmp_path, capsys):
     assert capsys.readouterr().err == (
         "error: the file to write holds the results of a run; name one of trials, or none\n"
     )
+
+
+def test_one_more_trial_takes_no_other_ones_place(parts, tmp_path):
+    output = tmp_path / "trials.json"
+    assert tuning.main([str(output), *parts]) == 0
+    # By itself it differs in no field; only its decay tells it from one that is there.
+    (tmp_path / "more.json").write_text(json.dumps(trial(0.7, 0.2, l2=0.1)))
+    assert tuning.main([str(output), f"ours={tmp_path}/more.json"]) == 0
+    ours = [t for t in json.loads(output.read_text())["trials"] if t["method"] == "ours"]
+    assert [t["value"] for t in ours] == [0.5, 0.61, 0.7]
+
+
+def test_seeds_of_one_setting_are_one_number(tmp_path):
+    trials = tuning.join({"ours": [trial(0.5, 0.1), trial(0.6, 0.1, seed=1), trial(0.4, 0.2)]})
+    (tmp_path / "trials.json").write_text(json.dumps(trials))
+    found = tuning.tuning_text(tuning.Tuning("A.", "trials.json"), tmp_path).splitlines()[5:-1]
+    assert found == ["| 0.1 | **55.0** |", "| 0.2 | 40.0 |"]
 
 
 @pytest.mark.parametrize(

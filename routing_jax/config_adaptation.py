@@ -5,6 +5,8 @@ from routing_jax.config_rules import Field, Rule, one_of, some_of
 
 DOMAINS = ("mnist", "mnist rotated", "usps", "digits")
 """The tasks of data.name=digit_domains, in their order."""
+TURNED = {"mnist": "mnist rotated", "mnist rotated": "mnist"}
+"""The domain that holds the same images, whose labels would tell those of the other."""
 FEATURES = ("maps", "head")
 ALIGNMENTS = ("moments", "adversarial", "discrepancy")
 _A_DOMAIN = Rule(str, f"one of: {', '.join(DOMAINS)}, or ''", lambda value: value in ("", *DOMAINS))
@@ -13,7 +15,8 @@ DATA = {
     "data.domains": Field(
         "all",
         some_of(DOMAINS, "all"),
-        "the domains of digit_domains that have labels, by name; all = all but data.target",
+        "the domains of digit_domains that have labels, by name; all = all but data.target and "
+        "what has its images",
     ),
     "data.target": Field(
         "",
@@ -54,5 +57,5 @@ ADAPTATION = {
 def sources(domains: str, target: str) -> tuple[str, ...]:
     """The domains that have labels, in their order, by `data.domains` and `data.target`."""
     if domains == "all":
-        return tuple(name for name in DOMAINS if name != target)
+        return tuple(name for name in DOMAINS if name not in (target, TURNED.get(target)))
     return tuple(domains.split(","))

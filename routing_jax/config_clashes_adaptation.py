@@ -1,7 +1,7 @@
 """Fields of adaptation to a domain without labels that do not go together; see `config_clashes`."""
 
 from routing_jax.config_adaptation import ADAPTATION as FIELDS
-from routing_jax.config_adaptation import sources
+from routing_jax.config_adaptation import TURNED, sources
 from routing_jax.config_rules import Clash
 
 _OF_A_TARGET = ("mixing", "statistics", "mixing,statistics", "statistics,mixing", "none")
@@ -13,6 +13,12 @@ _DATA = (
         ("data.target", "data.domains"),
         lambda target, domains: bool(target) and target in sources(domains, target),
         "the target is among the sources, so its labels would be seen; leave it out of "
+        "data.domains",
+    ),
+    Clash(
+        ("data.target", "data.domains"),
+        lambda target, domains: bool(target) and TURNED.get(target) in sources(domains, target),
+        "a source holds the target's images, turned and with their labels; leave it out of "
         "data.domains",
     ),
     Clash(
@@ -105,6 +111,12 @@ _TRAINING = (
         "its run",
     ),
     Clash(
+        ("data.target", "router.mixing_start"),
+        lambda target, start: bool(target) and start != "uneven",
+        "a target starts from the mixing weights of a source; leave router.mixing_start at "
+        "'uneven'",
+    ),
+    Clash(
         ("data.target", "adaptation.train_sources", "training.trainable"),
         lambda target, training, parts: bool(target) and not training and parts not in _OF_A_TARGET,
         "these parts are not the target's own; set training.trainable to some of mixing,statistics "
@@ -128,6 +140,25 @@ _TRAINING = (
             f"nothing adapts without a target; leave {name} at {field.default!r}",
         )
         for name, field in FIELDS.items()
+    ),
+    *(
+        Clash(
+            ("training.trainable", "adaptation.train_sources", name),
+            lambda parts, training, value, default=FIELDS[name].default: (
+                parts != "all"
+                and "mixing" not in parts.split(",")
+                and not training
+                and value != default
+            ),
+            "no mixing weights train, so no loss moves anything; put mixing into "
+            f"training.trainable, or leave {name} at {FIELDS[name].default!r}",
+        )
+        for name in (
+            "adaptation.loss",
+            "adaptation.moments_of",
+            "adaptation.moments_weight",
+            "adaptation.opponent_learning_rate",
+        )
     ),
     *(
         Clash(

@@ -46,6 +46,22 @@ TOO_FEW = (
             f"clash: {TOO_FEW}",
         ),
         (
+            {"data__target": "mnist", "data__domains": "usps,mnist rotated"},
+            "data.target = 'mnist' and data.domains = 'usps,mnist rotated' clash: a source holds "
+            "the target's images, turned and with their labels; leave it out of data.domains",
+        ),
+        (
+            {"router__mixing_start": "alike"},
+            "data.target = 'usps' and router.mixing_start = 'alike' clash: a target starts from "
+            "the mixing weights of a source; leave router.mixing_start at 'uneven'",
+        ),
+        (
+            {"training__trainable": "statistics", "adaptation__loss": "adversarial"},
+            "training.trainable = 'statistics' and adaptation.train_sources = False and "
+            "adaptation.loss = 'adversarial' clash: no mixing weights train, so no loss moves "
+            "anything; put mixing into training.trainable, or leave adaptation.loss at 'moments'",
+        ),
+        (
             {"adaptation__start_from": "mnist rotated"},
             "adaptation.start_from = 'mnist rotated' and data.domains = 'mnist,digits' and "
             "data.target = 'usps' clash: the target starts as one of the sources; name one of "
@@ -177,4 +193,5 @@ def test_one_source_is_enough_for_a_discriminator():
 def test_all_domains_are_all_but_the_target():
     assert sources("all", "") == DOMAINS
     assert sources("all", "usps") == ("mnist", "mnist rotated", "digits")
+    assert sources("all", "mnist rotated") == ("usps", "digits")  # not the same images
     assert sources("digits,mnist", "usps") == ("digits", "mnist")

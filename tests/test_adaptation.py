@@ -259,17 +259,24 @@ def test_a_source_of_other_domains_is_refused(source):
     )
 
 
-def test_a_source_that_has_learned_the_target_is_refused(source, monkeypatch):
+@pytest.mark.parametrize(
+    ("learned", "target", "why"),
+    [
+        ("mnist digits usps", "usps", "is among them"),
+        (
+            "usps digits mnist_rotated",
+            "mnist",
+            "has the images of mnist rotated, which is among them",
+        ),
+    ],
+)
+def test_a_source_that_has_learned_the_target_is_refused(source, monkeypatch, learned, target, why):
+    tasks = tuple(name.replace("_", " ") for name in learned.split())
     read_source = transfer._read
-
-    def with_more(place):
-        found = read_source(place)
-        return found._replace(tasks=(*found.tasks, "usps"))
-
-    monkeypatch.setattr(transfer, "_read", with_more)
-    assert message(source) == (
-        "has learned mnist, digits, usps, and the target of this run, usps, is among them: name a "
-        "run without it in data.domains."
+    monkeypatch.setattr(transfer, "_read", lambda place: read_source(place)._replace(tasks=tasks))
+    assert message(source, data__domains=",".join(tasks[:2]), data__target=target) == (
+        f"has learned {', '.join(tasks)}, and the target of this run, {target}, {why}: name a run "
+        "without it in data.domains."
     )
 
 

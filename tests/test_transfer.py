@@ -108,6 +108,8 @@ def test_other_tasks_draw_their_own_arrays_anew(source, trained, seed):
         else:
             np.testing.assert_array_equal(array, trained[name], err_msg=name)
     assert lines[0].endswith("drawn anew for these tasks: " + ", ".join(sorted(OWN)) + ".")
+    told = "NOTICE: that run has learned 3 of these 5 tasks, so they are not new to its blocks: "
+    assert lines[1:] == [told + ", ".join(run.tasks.task_names[:3]) + "."]
 
 
 def test_the_cells_of_a_sweep_start_from_one_run(source, trained):

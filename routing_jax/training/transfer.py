@@ -16,6 +16,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from routing_jax.added_tasks import OTHER_PROGRAM
+from routing_jax.config_adaptation import TURNED
 from routing_jax.data.sources import Say
 from routing_jax.errors import UserError
 from routing_jax.reporting.results import read_results
@@ -77,10 +78,23 @@ def start(run: loop.Run, one: loop.Run, *, say: Say) -> TrainState | None:
     if one.tasks.num_old:
         own = f"; rows for {one.tasks.num_learned} new tasks in: {', '.join(anew)}"
     say(f"Starting from {place}: {numbers:,} numbers in {len(given)} arrays{own}.")
+    learned = _learned_before(source, one)
+    if learned and anew and not one.tasks.num_old:
+        say(
+            f"NOTICE: that run has learned {len(learned)} of these {len(one.tasks.task_names)} "
+            f"tasks, so they are not new to its blocks: {', '.join(learned)}."
+        )
     with cached_compilations():
         hyper = sharding.place(run.hyper, run.mesh, run.rules)
         train = loop.to_init(run, loop.to_device(run.tasks.train, run.mesh))
         return run.init(hyper, train, given)
+
+
+def _learned_before(source: _Source, one: loop.Run) -> list[str]:
+    """The tasks of the run that the other run has."""
+    if source.dataset != one.tasks.name:
+        return []
+    return [name for name in one.tasks.task_names if name in source.tasks]
 
 
 def _read(place: Path) -> _Source:
@@ -132,11 +146,13 @@ def _with_target(source: _Source, one: loop.Run) -> _Source:
             f"{told} of {source.dataset}, and the sources of this run are {', '.join(labelled)} of "
             f"{one.tasks.name}: train them first, or name them alike in data.domains."
         )
-    if target in source.tasks:
-        raise UserError(
-            f"{told}, and the target of this run, {target}, is among them: name a run without it "
-            "in data.domains."
-        )
+    for name in (target, TURNED.get(target)):
+        if name in source.tasks:
+            why = "" if name == target else f"has the images of {name}, which "
+            raise UserError(
+                f"{told}, and the target of this run, {target}, {why}is among them: name a run "
+                "without it in data.domains."
+            )
     start = config.adaptation.start_from or labelled[0]
     rows = [source.tasks.index(name) for name in (*labelled, start)]
     axes, arrays = owned_by_tasks(one), dict(source.arrays)

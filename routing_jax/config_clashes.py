@@ -269,6 +269,23 @@ _UNUSED = (
         )
         for name in _PENALTIES
     ),
+    *(
+        Clash(
+            ("model.name", name),
+            lambda model, value, models=models, default=default: (
+                model not in models and value != default
+            ),
+            f"this model {lacks}; leave {name} at {default!r}",
+        )
+        for name, default, models, lacks in (
+            ("router.epsilon", None, ("routing_network",), "draws no decisions at random"),
+            ("router.epsilon_end", None, ("routing_network",), "draws no decisions at random"),
+            ("router.decision_per", "example", ("routing_network",), "decides for no example"),
+            ("router.temperature", None, _TAKE_ROUTES, "has no temperature"),
+            ("router.temperature_end", None, _TAKE_ROUTES, "has no temperature"),
+            ("router.agent", "per_task", _TAKE_ROUTES, "has no agents"),
+        )
+    ),
     Clash(
         ("router.policy", "router.learns_from"),
         lambda policy, share: policy == "fixed" and share > 0,

@@ -657,6 +657,16 @@ COMPONENTS = {
             "learn; set router.learns_from to 0",
         ),
         (
+            {"model__name": "soft_mixture", "router__epsilon": 0.1},
+            "model.name = 'soft_mixture' and router.epsilon = 0.1 clash: this model draws no "
+            "decisions at random; leave router.epsilon at None",
+        ),
+        (
+            {"model__name": "cross_stitch", "router__agent": "single"},
+            "model.name = 'cross_stitch' and router.agent = 'single' clash: this model has no "
+            "agents; leave router.agent at 'per_task'",
+        ),
+        (
             {"model__name": "cross_stitch", "router__learns_from": 0.1},
             "model.name = 'cross_stitch' and router.learns_from = 0.1 clash: this model has no "
             "router; set router.learns_from to 0",

@@ -39,7 +39,8 @@ Expected, one seed: over=default 62.5 % (results/cifar_ablations_default.json); 
     over=rules 32 to 35 %, but Q-learning 54.8 and RELAX 65.4 %, and over=rules_rate up to 65.2 %
     (results/cifar_rules_*.json); over=agents 34.0 % (single) and 32.5 % (dispatched) with rho 0,
     over=heads 63.9, 58.8 and 59.2 % (per task, single, dispatched), over=rho 63.0 to 63.4 %
-    (results/cifar_agents_*.json); over=pass 61.8 %, over=blocks 61.4 to 62.7 %; over=q_learning 56.2 and 55.2 %.
+    (results/cifar_agents_*.json); over=pass 61.8 %, over=blocks 61.4 to 62.7 %;
+    over=q_learning 56.2 and 55.2 %; over=tasks 46.6 to 64.3 %.
     over=dtype, three seeds: float32 62.05 %, bfloat16 62.60 % (results/cifar_dtype_float32.json and
     _bfloat16.json). What is not run yet stands in BUILD_NOTES.md.
 

@@ -11,6 +11,7 @@ line for each edit, the first for no edit.
 
 import argparse
 import functools
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from ml_collections import ConfigDict
 
 from benchmarks.timing import print_line
 from routing_jax.data import loading
+from routing_jax.errors import UserError, told
 from routing_jax.export.trained import read
 from routing_jax.models.block_edits import (
     Variables,
@@ -36,8 +38,18 @@ Measure = Callable[[Variables], dict[str, float]]
 
 
 def trained(workdir: Path) -> tuple[ConfigDict, loading.TaskSet, Variables]:
-    """Configuration, data and variables of a finished run."""
+    """Configuration, data and variables of a finished run.
+
+    Raises:
+        UserError: there is no such run, or its blocks cannot change places.
+    """
+    Workdir(workdir).require_finished(f"workdir = {workdir}")
     config = Workdir(workdir).read_config()
+    if config.model.name != "compositional":
+        raise UserError(
+            f"workdir = {workdir} is a run of model.name = {config.model.name}: only the blocks of "
+            "a compositional network can change places."
+        )
     tasks = loading.load(config.data, say=lambda text: None)
     return config, tasks, read(workdir, tasks).variables
 
@@ -81,8 +93,9 @@ def measuring(config: ConfigDict, tasks: loading.TaskSet, *, epochs: int) -> Mea
     return measure
 
 
-def main(arguments: list[str] | None = None) -> None:
-    """Measures and prints JSON lines."""
+@told
+def main(arguments: list[str] | None = None) -> int:
+    """Measures and prints JSON lines; returns the exit code."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("workdir", type=Path, help="of a finished run")
     parser.add_argument("--epochs", type=int, default=1, help="of training after an edit")
@@ -93,7 +106,8 @@ def main(arguments: list[str] | None = None) -> None:
     settings |= {"depth": num_depths(variables), "seed": config.training.seed}
     for name, edit in edits(num_depths(variables)):
         print_line("block_edits", name, settings, {"accuracy": measure(edit(variables))})
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -83,7 +83,7 @@ def get_config(arg: str = "") -> ml_collections.ConfigDict:
     """The configuration; `arg` is a list of choices, such as "route=conv,baseline=cross_stitch".
 
     Raises:
-        ValueError: There is no such choice.
+        ValueError: There is no such choice, or two do not go together.
     """
     config = base_config()
     config.experiment = "cifar_mtl"
@@ -91,4 +91,9 @@ def get_config(arg: str = "") -> ml_collections.ConfigDict:
     config.data.tasks = "superclass"
     config.update_from_flattened_dict(ROUTING_NETWORK | _BASELINES["none"])
     choose(config, arg, _CHOICES)
+    if {"baseline=wide_trunk", "route=conv"} <= set(arg.split(",")):
+        raise ValueError(
+            "baseline=wide_trunk has the parameters of routed fully connected layers: leave "
+            "route=conv out."
+        )
     return config

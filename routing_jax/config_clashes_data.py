@@ -28,7 +28,7 @@ DATA = (
     Clash(
         ("data.tasks", "data.name"),
         lambda tasks, name: tasks == "superclass" and name not in _WITH_SUPERCLASSES,
-        "only cifar100 has superclasses; set data.name to cifar100 or data.tasks to one_vs_rest",
+        "this set has no superclasses; set data.name to cifar100, or data.tasks to one_vs_rest",
     ),
     Clash(
         ("data.tasks", "data.name"),

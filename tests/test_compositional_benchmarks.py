@@ -94,9 +94,19 @@ def test_the_blocks_of_a_finished_run_are_edited(tmp_path, capsys):
     experiment = "compositional_mtl.py:baseline=independent_blocks"
     assert start(tmp_path, *flags, experiment=experiment) == 0
     capsys.readouterr()
-    block_edits.main([str(tmp_path), "--epochs=1"])
+    assert block_edits.main([str(tmp_path), "--epochs=1"]) == 0
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert [line["name"] for line in lines] == [name for name, _ in block_edits.edits(2)]
     assert all(set(line["accuracy"]) == {"before", "after"} for line in lines)
     results = json.loads((tmp_path / "results.json").read_text())
     assert lines[0]["accuracy"]["before"] == pytest.approx(results["test"]["accuracy"]["mean"])
+
+
+def test_blocks_that_cannot_change_places(finished, tmp_path, capsys):
+    assert block_edits.main([str(finished)]) == 2
+    assert capsys.readouterr().err == (
+        f"error: workdir = {finished} is a run of model.name = routing_network: only the blocks of "
+        "a compositional network can change places.\n"
+    )
+    assert block_edits.main([str(tmp_path / "none")]) == 2
+    assert "holds no run" in capsys.readouterr().err

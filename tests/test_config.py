@@ -225,8 +225,8 @@ COMPONENTS = {
     [
         (
             {"data__tasks": "superclass"},
-            "data.tasks = 'superclass' and data.name = 'mnist' clash: only cifar100 has "
-            "superclasses; set data.name to cifar100 or data.tasks to one_vs_rest",
+            "data.tasks = 'superclass' and data.name = 'mnist' clash: this set has no "
+            "superclasses; set data.name to cifar100, or data.tasks to one_vs_rest",
         ),
         (
             {"data__name": "cifar100", "data__tasks": "superclass", "data__share_images": True},

@@ -19,7 +19,7 @@ ARGUMENTS = {
     "cifar_ablations": tuple(
         f"over={name}"
         for name in (
-            *("default", "agents", "rho", "rules", "rules_rate", "q_learning"),
+            *("default", "agents", "heads", "rho", "rules", "rules_rate", "q_learning"),
             *("pass", "blocks", "tasks"),
             *("router_rate", "exploration", "commitment", "start", "warm_up"),
             *("decision", "steps", "reward"),
@@ -153,6 +153,11 @@ def test_a_wide_trunk_has_as_many_parameters_as_routed_layers(name, shape, route
 
     assert (layers(""), layers("baseline=wide_trunk")) == (routed, trunk)
     assert trunk == pytest.approx(routed, rel=0.002)
+
+
+def test_a_trunk_as_wide_as_convolutions_is_not_made():
+    with pytest.raises(UserError, match="leave route=conv out"):
+        load("cifar_mtl", "route=conv,baseline=wide_trunk")
 
 
 def test_the_order_of_choices_changes_nothing():

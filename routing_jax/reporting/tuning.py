@@ -48,7 +48,7 @@ def join(
         parts: contents of results.json files, by method.
         before: what was joined earlier. A trial that is made again takes the place of its earlier
             self: that of the same method and seeds with the same configuration, or, of a file
-            whose trials do not tell theirs, the same settings as far as both tell them.
+            whose trials do not tell theirs, the same command but for its work directory.
 
     Raises:
         UserError: a trial was measured on test data, or two differ in what they were measured on.
@@ -167,11 +167,17 @@ def _trials_before(
 
 
 def _same(trial: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
-    """Whether two are one trial, as far as both tell what they were."""
-    what = "config" if "config" in trial else "settings"
-    both = trial[what].keys() & other[what].keys()
-    alike = all(trial[what][name] == other[what][name] for name in both)
-    return alike and all(trial[name] == other[name] for name in ("method", "seeds"))
+    """Whether two are one trial: of a method and seeds, told by configuration or by command."""
+    if any(trial[name] != other[name] for name in ("method", "seeds")):
+        return False
+    if "config" not in trial:
+        return _without_workdir(trial["command"]) == _without_workdir(other["command"])
+    both = trial["config"].keys() & other["config"].keys()  # fields come and go with versions
+    return all(trial["config"][name] == other["config"][name] for name in both)
+
+
+def _without_workdir(command: str) -> list[str]:
+    return [word for word in command.split() if not word.startswith("--workdir=")]
 
 
 def _settings(trial: Mapping[str, Any], fields: Sequence[str]) -> tuple[str, ...]:

@@ -102,8 +102,25 @@ def test_one_more_trial_takes_no_other_ones_place(parts, tmp_path):
     # By itself it differs in no field; only its decay tells it from one that is there.
     (tmp_path / "more.json").write_text(json.dumps(trial(0.7, 0.2, l2=0.1)))
     assert tuning.main([str(output), f"ours={tmp_path}/more.json"]) == 0
-    ours = [t for t in json.loads(output.read_text())["trials"] if t["method"] == "ours"]
-    assert [t["value"] for t in ours] == [0.5, 0.61, 0.7]
+
+    def ours():
+        trials = json.loads(output.read_text())["trials"]
+        return [t["value"] for t in trials if t["method"] == "ours"]
+
+    assert ours() == [0.5, 0.61, 0.7]
+    # Files of earlier versions do not tell the configuration.
+    before = json.loads(output.read_text())
+    for one in before["trials"]:
+        del one["config"]
+    output.write_text(json.dumps(before))
+    again = trial(0.8, 0.2, l2=0.1, command="python launch.py --rate=0.2 --l2=0.1 --workdir=x")
+    (tmp_path / "more.json").write_text(json.dumps(again))
+    assert tuning.main([str(output), f"ours={tmp_path}/more.json"]) == 0
+    assert ours() == [0.5, 0.61, 0.7, 0.8]
+    before["trials"][-1]["command"] = "python launch.py --rate=0.2 --l2=0.1 --workdir=y"
+    output.write_text(json.dumps(before))
+    assert tuning.main([str(output), f"ours={tmp_path}/more.json"]) == 0
+    assert ours() == [0.5, 0.61, 0.8]
 
 
 def test_seeds_of_one_setting_are_one_number(tmp_path):

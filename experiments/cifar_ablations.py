@@ -12,6 +12,7 @@ Purpose and paper (Rosenbaum, Klinger, Riemer, "Routing Networks", ICLR 2018), b
             tables and router.trace=1, as here, actor-critic is REINFORCE with a learned baseline,
             and SARSA is Q-learning.)
     rules_rate  four of them with a router that learns ten and a hundred times as fast
+    wpl     WPL by Abdallah and Lesser's convention, the reverse of the paper's; at two rates
     q_learning  exploration that falls to none; elsewhere Q-learning explores by 0.1 throughout
     pass    an action that skips a layer; the appendix
     blocks  fewer and more blocks than tasks
@@ -62,6 +63,7 @@ _GRIDS = {
     "rules": "router.rule=reinforce_mean,reinforce_learned,q_learning,gumbel_softmax,relax,hedge",
     "rules_rate": "router.rule=reinforce_mean,gumbel_softmax,relax,hedge "
     "router.learning_rate=1.0,10.0",
+    "wpl": "router.learning_rate=0.1,1.0",
     "q_learning": "router.epsilon=0.1,0.3",
     "pass": "router.pass_action=True",
     "blocks": "model.num_blocks=5,10,40",
@@ -81,6 +83,7 @@ _UNTUNED = {"optimizer.learning_rate": 0.02, "optimizer.l2": 0.0}
 """What results/cifar_dtype_untuned_*.json were measured with, before the rate was chosen."""
 _CHANGES = {
     "heads": {"model.head": "own"},
+    "wpl": {"router.wpl_convention": "abdallah_lesser"},
     "exploration": {"router.epsilon_end": 0.0},
     "q_learning": {"router.rule": "q_learning", "router.epsilon_end": 0.0},
     "dtype_untuned": _UNTUNED | {"sweep": f"{_GRIDS['dtype_untuned']} seed=0:4"},

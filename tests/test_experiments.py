@@ -19,7 +19,7 @@ ARGUMENTS = {
     "cifar_ablations": tuple(
         f"over={name}"
         for name in (
-            *("default", "agents", "heads", "rho", "rules", "rules_rate", "q_learning"),
+            *("default", "agents", "heads", "rho", "rules", "rules_rate", "wpl", "q_learning"),
             *("pass", "blocks", "tasks"),
             *("router_rate", "exploration", "commitment", "start", "warm_up"),
             *("decision", "steps", "reward"),

@@ -55,6 +55,12 @@ COMPOSITIONAL = (
         lambda agent, start: agent == "single" and start != "uneven",
         "one mixture for all tasks is alike in any case; leave router.mixing_start at 'uneven'",
     ),
+    Clash(
+        ("router.mixing_start", "training.init_from"),
+        lambda start, place: start == "source" and not place,
+        "there is no run whose mixing weights to start from; name its work directory in "
+        "training.init_from, or set router.mixing_start to alike",
+    ),
     *(
         Clash(
             ("model.name", name),

@@ -52,7 +52,7 @@ BLOCKS = ("dense", "conv", "valid_conv", "components", *RESIDUAL)
 STATISTICS = ("shared", "per_depth", "per_depth_and_task")
 HEADS = ("routed", "own", "shared")
 BANKS = ("per_depth", "shared")
-MIXING_STARTS = ("uneven", "alike")
+MIXING_STARTS = ("uneven", "alike", "source")
 TRAINABLE = ("head", "mixing", "normalisation", "statistics", "blocks", "encoder", "adapter")
 """The parts of a network that can train; see `training.trainable`."""
 DTYPES = ("float32", "bfloat16")
@@ -236,7 +236,8 @@ FIELDS: dict[str, Field] = {
     "router.mixing_start": Field(
         "uneven",
         one_of(MIXING_STARTS),
-        "the mixing weights that tasks start from: each its own, or all the same",
+        "the mixing weights that tasks start from: each its own; all the same; or, where tasks are "
+        "new to the network of training.init_from, the mean of those that its tasks have",
     ),
     # Allocation of blocks to tasks (gumbel_matrix).
     "router.start_probability": Field(

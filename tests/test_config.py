@@ -424,6 +424,12 @@ COMPONENTS = {
             "mixing weights to start from; leave router.mixing_start at 'uneven'",
         ),
         (
+            COMPOSITIONAL | {"router__mixing_start": "source"},
+            "router.mixing_start = 'source' and training.init_from = '' clash: there is no run "
+            "whose mixing weights to start from; name its work directory in training.init_from, or "
+            "set router.mixing_start to alike",
+        ),
+        (
             COMPOSITIONAL | {"router__agent": "single", "router__mixing_start": "alike"},
             "router.agent = 'single' and router.mixing_start = 'alike' clash: one mixture for all "
             "tasks is alike in any case; leave router.mixing_start at 'uneven'",

@@ -112,6 +112,16 @@ def test_other_tasks_draw_their_own_arrays_anew(source, trained, seed):
     assert lines[1:] == [told + ", ".join(run.tasks.task_names[:3]) + "."]
 
 
+def test_other_tasks_may_start_from_the_mean_of_the_mixing_weights(source, trained):
+    run = planned(source, data__num_tasks=5, router__mixing_start="source")
+    state, lines = started(run)
+    logits = by_path(variables_of(state))["params.router.logits"]
+    mean = trained["params.router.logits"].mean(0)
+    np.testing.assert_allclose(logits, np.stack(5 * [mean]), rtol=1e-6)
+    anew = sorted(OWN - {"params.router.logits"})
+    assert lines[0].endswith("drawn anew for these tasks: " + ", ".join(anew) + ".")
+
+
 def test_the_cells_of_a_sweep_start_from_one_run(source, trained):
     runs = [planned(source, training__seed=seed) for seed in (1, 2)]
     state = transfer.start(together(runs, about=""), runs[0], say=lambda _: None)

@@ -30,6 +30,7 @@ from routing_jax.training.streamed import shapes_of
 from routing_jax.training.trainable import chosen
 from routing_jax.workdir import Workdir
 
+_MIXING = "params.router.logits"
 _SHAPING = ("model.", "dispatch.", "router.", "data.image_size", "data.name", "data.tasks")
 """How the names of the fields begin that a network's arrays depend on."""
 
@@ -119,6 +120,9 @@ def _suitable(source: _Source, one: loop.Run) -> dict[str, np.ndarray]:
         source, own = _with_target(source, one), set()
     else:
         own = set() if same_tasks else set(owned_by_tasks(one))
+        if own and one.program.config.router.mixing_start == "source":
+            source = source._replace(arrays=_with_mean_mixing(source, one.tasks.num_tasks))
+            own = own - {_MIXING}
     _require_alike(source, one, here, apart=own)
     _require_temperature(source, one)
     given = {name: array for name, array in source.arrays.items() if name not in own}
@@ -188,7 +192,19 @@ def _added_to(source: _Source, one: loop.Run) -> dict[str, np.ndarray]:
     adding.require_same_answers(source.named, source.config, one.program.config)
     before = network_of_tasks(one, one.tasks.num_old)
     _require_alike(source, one, before)
-    return adding.with_new_averages(source.arrays, by_path(variables_of(loop.abstract_state(one))))
+    arrays = source.arrays
+    if one.program.config.router.mixing_start == "source":
+        new = _with_mean_mixing(source, one.tasks.num_learned)[_MIXING]
+        arrays = arrays | {_MIXING: np.concatenate([arrays[_MIXING], new])}
+    return adding.with_new_averages(arrays, by_path(variables_of(loop.abstract_state(one))))
+
+
+def _with_mean_mixing(source: _Source, count: int) -> dict[str, np.ndarray]:
+    """The arrays with the mean logits of its tasks' mixing weights, for so many tasks, if any."""
+    if _MIXING not in source.arrays:  # which is told where arrays are compared
+        return source.arrays
+    mean = source.arrays[_MIXING].mean(0, keepdims=True)
+    return source.arrays | {_MIXING: np.repeat(mean, count, axis=0)}
 
 
 def _require_alike(

@@ -139,6 +139,15 @@ def test_old_tasks_are_answered_bit_for_bit_as_before(name, sources):
     np.testing.assert_array_equal(logits(run, found, 3), before)
 
 
+def test_new_tasks_may_start_from_the_mean_of_the_mixing_weights(sources):
+    source = sources("compositional")
+    run = adding(source, data__first_task=6, data__num_tasks=2, router__mixing_start="source")
+    found = arrays_of(transfer.start(run, run, say=lambda _: None))[ROUTE["compositional"]]
+    old = Checkpoints(source / "checkpoints", dataset="").read_network()[ROUTE["compositional"]]
+    np.testing.assert_array_equal(found[:3], old)
+    np.testing.assert_allclose(found[3:], np.stack(2 * [old.mean(0)]), rtol=1e-6)
+
+
 def test_tasks_are_added_to_a_network_that_took_some_before(sources, tmp_path):
     first = adding(sources("routing_network"), data__first_task=6, data__num_tasks=2)
     state = transfer.start(first, first, say=lambda _: None)

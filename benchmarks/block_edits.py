@@ -50,6 +50,11 @@ def trained(workdir: Path) -> tuple[ConfigDict, loading.TaskSet, Variables]:
             f"workdir = {workdir} is a run of model.name = {config.model.name}: only the blocks of "
             "a compositional network can change places."
         )
+    if config.router.policy == "fixed" and config.model.bank == "shared":
+        raise UserError(
+            f"workdir = {workdir} takes blocks of one bank in the order of router.routes: change "
+            "that instead, or train with model.bank=per_depth."
+        )
     tasks = loading.load(config.data, say=lambda text: None)
     return config, tasks, read(workdir, tasks).variables
 

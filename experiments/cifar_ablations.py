@@ -45,7 +45,7 @@ Expected, one seed: over=default 62.5 % (results/cifar_ablations_default.json); 
     over=dtype, three seeds: float32 62.05 %, bfloat16 62.60 % (results/cifar_dtype_float32.json and
     _bfloat16.json). What is not run yet stands in BUILD_NOTES.md.
 
-Minutes: 3 to 5 for each cell of 5 epochs (the same files).
+Minutes: 3 to 5 for each cell of 5 epochs, 1 to 2 with fewer tasks (the same files).
 """
 
 import runpy

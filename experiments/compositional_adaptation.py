@@ -28,7 +28,7 @@ Expected for USPS, three seeds from one trained network (results/adaptation_usps
     Aimed at: mixing at least 5 points above statistics, or both at least 92 %. Other targets are
     not run yet. The target is the last task; the mean over tasks counts the sources too.
 
-Minutes: the sources about 15 on one CPU core, a seed of a row 0.5 to 4.
+Minutes: the sources about 15 on one CPU core, a seed of a row 0.5 to 5.
 """
 
 import ml_collections

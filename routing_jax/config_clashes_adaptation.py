@@ -8,6 +8,15 @@ _OF_A_TARGET = ("mixing", "statistics", "mixing,statistics", "statistics,mixing"
 """What of a network a domain can have of its own."""
 
 
+_NO_MIXING = (
+    "no mixing weights train, so no loss moves anything; put mixing into training.trainable"
+)
+
+
+def _mixing_trains(parts: str, train_sources: bool) -> bool:
+    return train_sources or parts == "all" or "mixing" in parts.split(",")
+
+
 _DATA = (
     Clash(
         ("data.target", "data.domains"),
@@ -141,20 +150,29 @@ _TRAINING = (
         )
         for name, field in FIELDS.items()
     ),
+    Clash(
+        (
+            *("training.trainable", "adaptation.train_sources", "adaptation.loss"),
+            *("data.domains", "data.target"),
+        ),
+        # With one source no other loss is allowed than the adversarial.
+        lambda parts, training, loss, domains, target: (
+            bool(target)
+            and not _mixing_trains(parts, training)
+            and loss != "moments"
+            and len(sources(domains, target)) > 1
+        ),
+        f"{_NO_MIXING}, or leave adaptation.loss at 'moments'",
+    ),
     *(
         Clash(
             ("training.trainable", "adaptation.train_sources", name),
             lambda parts, training, value, default=FIELDS[name].default: (
-                parts != "all"
-                and "mixing" not in parts.split(",")
-                and not training
-                and value != default
+                not _mixing_trains(parts, training) and value != default
             ),
-            "no mixing weights train, so no loss moves anything; put mixing into "
-            f"training.trainable, or leave {name} at {FIELDS[name].default!r}",
+            f"{_NO_MIXING}, or leave {name} at {FIELDS[name].default!r}",
         )
         for name in (
-            "adaptation.loss",
             "adaptation.moments_of",
             "adaptation.moments_weight",
             "adaptation.opponent_learning_rate",

@@ -58,8 +58,16 @@ TOO_FEW = (
         (
             {"training__trainable": "statistics", "adaptation__loss": "adversarial"},
             "training.trainable = 'statistics' and adaptation.train_sources = False and "
-            "adaptation.loss = 'adversarial' clash: no mixing weights train, so no loss moves "
-            "anything; put mixing into training.trainable, or leave adaptation.loss at 'moments'",
+            "adaptation.loss = 'adversarial' and data.domains = 'mnist,digits' and data.target = "
+            "'usps' clash: no mixing weights train, so no loss moves anything; put mixing into "
+            "training.trainable, or leave adaptation.loss at 'moments'",
+        ),
+        (
+            {"training__trainable": "statistics", "adaptation__moments_weight": 0.1},
+            "training.trainable = 'statistics' and adaptation.train_sources = False and "
+            "adaptation.moments_weight = 0.1 clash: no mixing weights train, so no loss moves "
+            "anything; put mixing into training.trainable, or leave adaptation.moments_weight at "
+            "0.0005",
         ),
         (
             {"adaptation__start_from": "mnist rotated"},
@@ -164,6 +172,14 @@ TOO_FEW = (
 )
 def test_a_wrong_field_is_told_with_the_way_out(changed, line):
     assert problems(**changed) == [line]
+
+
+@pytest.mark.parametrize("row", ["statistics", "source_only"])
+def test_one_source_will_do_where_nothing_is_matched(row):
+    argument, one = f"row={row},loss=adversarial", {"data.domains": "mnist"}
+    config = load_config(f"{EXPERIMENT}:{argument}", EXPERIMENT.parent)
+    config.update_from_flattened_dict(one)
+    validate(config)
 
 
 def test_domains_are_of_digit_domains_alone():

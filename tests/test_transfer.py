@@ -119,6 +119,7 @@ def test_other_tasks_may_start_from_the_mean_of_the_mixing_weights(source, train
     mean = trained["params.router.logits"].mean(0)
     np.testing.assert_allclose(logits, np.stack(5 * [mean]), rtol=1e-6)
     anew = sorted(OWN - {"params.router.logits"})
+    assert lines[1] == "New tasks start from the mean of its mixing weights."
     assert lines[0].endswith("drawn anew for these tasks: " + ", ".join(anew) + ".")
 
 

@@ -48,7 +48,8 @@ def join(
         parts: contents of results.json files, by method.
         before: what was joined earlier. A trial that is made again takes the place of its earlier
             self: that of the same method and seeds with the same configuration, or, of a file
-            whose trials do not tell theirs, the same command but for its work directory.
+            whose trials do not tell theirs, the same settings, as far as both tell them, by the
+            same command but for its work directory.
 
     Raises:
         UserError: a trial was measured on test data, or two differ in what they were measured on.
@@ -83,7 +84,7 @@ def tuning_text(tuning: Tuning, directory: Path) -> str:
     """The trials as a Markdown table, settings by methods; the best of several is bold.
 
     Raises:
-        UserError: the file is cut off or holds something else.
+        UserError: the file is cut off or holds something else, or the same trial twice.
     """
     path = directory / tuning.trials
     if not path.exists():
@@ -92,10 +93,16 @@ def tuning_text(tuning: Tuning, directory: Path) -> str:
     best = max if higher_is_better(found["metric"]) else min
     methods = list(dict.fromkeys(trial["method"] for trial in found["trials"]))
     fields = sorted(set().union(*(trial["settings"] for trial in found["trials"])))
-    values = defaultdict(list)  # of several seeds the mean
+    of_place = defaultdict(dict)
     for trial in found["trials"]:
-        values[_settings(trial, fields), trial["method"]].append(trial["value"])
-    value = {place: fmean(of_seeds) for place, of_seeds in values.items()}
+        place, seeds = (_settings(trial, fields), trial["method"]), tuple(trial["seeds"])
+        if seeds in of_place[place]:
+            raise UserError(
+                f"{path} has two trials of {trial['method']} with seeds {trial['seeds']} and the "
+                f"same settings, one by {trial['command']}: take one out, or name them apart."
+            )
+        of_place[place][seeds] = trial["value"]
+    value = {place: fmean(of_seeds.values()) for place, of_seeds in of_place.items()}
     of_method = {m: best(v for (_, name), v in value.items() if name == m) for m in methods}
 
     def cell(setting: tuple[str, ...], method: str) -> str:
@@ -116,12 +123,10 @@ def tuning_text(tuning: Tuning, directory: Path) -> str:
 
 
 def _differing(configs: Sequence[Mapping[str, Any]]) -> set[str]:
-    """The fields in which configurations differ."""
-    return {
-        name
-        for name, value in configs[0].items()
-        if any(config.get(name, value) != value for config in configs)
-    }
+    """The fields in which configurations differ; fields come and go with versions."""
+    names = set().union(*configs)
+    values = {name: [config[name] for config in configs if name in config] for name in names}
+    return {name for name in names if any(value != values[name][0] for value in values[name])}
 
 
 def _configuration(part: Mapping[str, Any]) -> dict[str, Any]:
@@ -138,7 +143,7 @@ def _trial(method: str, part: Mapping[str, Any], fields: Sequence[str]) -> dict[
     config, metric = _configuration(part), next(iter(part["test"]))
     return {
         "method": method,
-        "settings": {name: config[name] for name in fields},
+        "settings": {name: config[name] for name in fields if name in config},
         "seeds": part["seeds"],
         "value": part["test"][metric]["mean"],
         "seconds": part["seconds"]["total"],
@@ -171,13 +176,18 @@ def _same(trial: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
     if any(trial[name] != other[name] for name in ("method", "seeds")):
         return False
     if "config" not in trial:
-        return _without_workdir(trial["command"]) == _without_workdir(other["command"])
-    both = trial["config"].keys() & other["config"].keys()  # fields come and go with versions
-    return all(trial["config"][name] == other["config"][name] for name in both)
+        commands = (_without_workdir(one["command"]) for one in (trial, other))
+        return _agree(trial["settings"], other["settings"]) and len({*commands}) == 1
+    return _agree(trial["config"], other["config"])
 
 
-def _without_workdir(command: str) -> list[str]:
-    return [word for word in command.split() if not word.startswith("--workdir=")]
+def _agree(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    """As far as both tell."""
+    return all(one[name] == other[name] for name in one.keys() & other.keys())
+
+
+def _without_workdir(command: str) -> tuple[str, ...]:
+    return tuple(word for word in command.split() if not word.startswith("--workdir="))
 
 
 def _settings(trial: Mapping[str, Any], fields: Sequence[str]) -> tuple[str, ...]:

@@ -103,7 +103,7 @@ class Program:
           train: the training examples.
           given: what another run has trained, by path as in `state.by_path`; it takes the place of
             what would be drawn. Where it has fewer tasks, new rows stand behind it as they are
-            drawn. What is drawn is not what that run drew, even if its seed was the same.
+            drawn. A run that starts from nothing draws something else, even with the same seed.
         """
         keys = make_keys(hyper.seed)
         model = self.model(hyper)

@@ -53,7 +53,8 @@ def start(run: loop.Run, one: loop.Run, *, say: Say) -> TrainState | None:
 
     Parameters and running averages are those that the other run is judged by. Arrays that belong to
     tasks, such as their heads and their mixing weights, are drawn anew unless both runs have the
-    same tasks. Everything else begins as in any run.
+    same tasks, but for mixing weights with `router.mixing_start=source`. Everything else begins as
+    in any run.
 
     Args:
       run: the run, perhaps of many cells.
@@ -80,6 +81,8 @@ def start(run: loop.Run, one: loop.Run, *, say: Say) -> TrainState | None:
         own = f"; rows for {one.tasks.num_learned} new tasks in: {', '.join(anew)}"
     say(f"Starting from {place}: {numbers:,} numbers in {len(given)} arrays{own}.")
     learned = _learned_before(source, one)
+    if one.program.config.router.mixing_start == "source":
+        say("New tasks start from the mean of its mixing weights.")
     if learned and anew and not one.tasks.num_old:
         say(
             f"NOTICE: that run has learned {len(learned)} of these {len(one.tasks.task_names)} "
@@ -92,10 +95,11 @@ def start(run: loop.Run, one: loop.Run, *, say: Say) -> TrainState | None:
 
 
 def _learned_before(source: _Source, one: loop.Run) -> list[str]:
-    """The tasks of the run that the other run has."""
-    if source.dataset != one.tasks.name:
+    """The tasks of the run that the other run has; its data may be several sets, added up."""
+    if one.tasks.name not in source.dataset.split(" + "):
         return []
-    return [name for name in one.tasks.task_names if name in source.tasks]
+    there = {name.removesuffix(f" ({one.tasks.name})") for name in source.tasks}
+    return [name for name in one.tasks.task_names if name in there]
 
 
 def _read(place: Path) -> _Source:
@@ -187,7 +191,7 @@ def _require_temperature(source: _Source, one: loop.Run) -> None:
 
 
 def _added_to(source: _Source, one: loop.Run) -> dict[str, np.ndarray]:
-    """All arrays of a network that tasks are added to; what belongs to tasks has the old rows."""
+    """All arrays of a network that tasks are added to; what is drawn for new ones has old rows."""
     adding.require_same_tasks(source.named, source.dataset, source.tasks, one.tasks)
     adding.require_same_answers(source.named, source.config, one.program.config)
     before = network_of_tasks(one, one.tasks.num_old)
@@ -200,7 +204,7 @@ def _added_to(source: _Source, one: loop.Run) -> dict[str, np.ndarray]:
 
 
 def _with_mean_mixing(source: _Source, count: int) -> dict[str, np.ndarray]:
-    """The arrays with the mean logits of its tasks' mixing weights, for so many tasks, if any."""
+    """The arrays, with the mean of the logits [T, D, K] of its tasks, if any, as [count, D, K]."""
     if _MIXING not in source.arrays:  # which is told where arrays are compared
         return source.arrays
     mean = source.arrays[_MIXING].mean(0, keepdims=True)

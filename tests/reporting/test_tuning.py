@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from routing_jax.errors import UserError
 from routing_jax.reporting import tables, tuning
 from routing_jax.reporting.study import read_studies
 
@@ -128,6 +129,14 @@ def test_seeds_of_one_setting_are_one_number(tmp_path):
     (tmp_path / "trials.json").write_text(json.dumps(trials))
     found = tuning.tuning_text(tuning.Tuning("A.", "trials.json"), tmp_path).splitlines()[5:-1]
     assert found == ["| 0.1 | **55.0** |", "| 0.2 | 40.0 |"]
+
+
+def test_the_same_trial_twice_is_no_mean(tmp_path):
+    trials = tuning.join({"ours": [trial(0.5, 0.1)]})
+    trials["trials"] *= 2
+    (tmp_path / "trials.json").write_text(json.dumps(trials))
+    with pytest.raises(UserError, match=r"has two trials of ours with seeds \[0\] and the same"):
+        tuning.tuning_text(tuning.Tuning("A.", "trials.json"), tmp_path)
 
 
 @pytest.mark.parametrize(

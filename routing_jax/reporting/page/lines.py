@@ -103,8 +103,10 @@ def _groups(trained: Sequence[Trained]) -> list[list[Trained]]:
 def _belongs(one: Trained, group: Sequence[Trained]) -> bool:
     first = group[0].results
     seeds = {seed for member in group for seed in member.results["seeds"]}
+    joined = any(len(results["seeds"]) > 1 for results in (first, one.results))
     return (
-        not differences(first, one.results)
+        not joined  # what was joined before, stands by itself
+        and not differences(first, one.results)
         and list(one.results["test"]) == list(first["test"])
         and seeds.isdisjoint(one.results["seeds"])
     )

@@ -36,7 +36,8 @@ from routing_jax.presets import ROUTING_NETWORK
 
 _RATES = {
     **{"none": 0.2, "random_routes": 0.2, "cross_stitch": 0.2, "soft_mixture": 0.2},
-    **{"task_specific_all_fc": 0.1, "task_specific_1_fc": 0.1, "joint_classifier": 0.05},
+    **{"task_specific_all_fc": 0.1, "task_specific_1_fc": 0.1, "wide_trunk": 0.1},
+    "joint_classifier": 0.05,
 }
 """By method, chosen on held-out images: results/cifar_mtl_tuning.json; the others are not tuned,
 and take that of the routed network."""

@@ -18,7 +18,7 @@ BASELINES: dict[str, Mapping[str, Any]] = {
         # Equal weights of blocks that are alike would have no gradient.
         "model.block_noise": 1.0,
         "router.optimizer": "adam",
-        "router.learning_rate": 0.01,
+        "router.learning_rate": 0.1,
     },
     "random_routes": _fixed("random"),
 }

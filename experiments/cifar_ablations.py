@@ -41,7 +41,7 @@ Expected, one seed: over=default 62.5 % (results/cifar_ablations_default.json); 
     (results/cifar_rules_*.json); over=agents 34.0 % (single) and 32.5 % (dispatched) with rho 0,
     over=heads 63.9, 58.8 and 59.2 % (per task, single, dispatched), over=rho 63.0 to 63.4 %
     (results/cifar_agents_*.json); over=pass 61.8 %, over=blocks 61.4 to 62.7 %;
-    over=q_learning 56.2 and 55.2 %; over=tasks 46.6 to 64.3 %.
+    over=q_learning 56.2 and 55.2 %; over=wpl 35.3 and 51.1 %; over=tasks 46.6 to 64.3 %.
     over=dtype, three seeds: float32 62.05 %, bfloat16 62.60 % (results/cifar_dtype_float32.json and
     _bfloat16.json). What is not run yet stands in BUILD_NOTES.md.
 

@@ -19,9 +19,10 @@ Command: python launch.py --config=experiments/compositional_reuse.py:depth=4
     python launch.py --config=experiments/compositional_reuse.py:data=folders \
         --config.data.dir=DIR
 
-Expected: not measured yet.
+Expected, one seed: depth=4 36.3 % (results/compositional_reuse_4.json); the others are not measured
+    yet.
 
-Minutes: not measured yet.
+Minutes: 10 on one CPU core for depth=4, which grows with the depth.
 """
 
 import ml_collections

@@ -241,6 +241,7 @@ def points(name, tasks, *, seed):
     return task_set(name, train=split, test=split)
 
 
+@pytest.mark.slow
 def test_task_sets_of_ones_own_are_added_from_python(tmp_path):
     old, new = points("points", "ab", seed=0), points("points", "c", seed=1)
     config = base_config()

@@ -49,6 +49,7 @@ def test_evaluating_shows_the_same_step(finished, capsys):
     assert "tested at the step of the best validation accuracy" in output
 
 
+@pytest.mark.slow
 def test_a_resumed_run_keeps_its_best_step(finished, tmp_path, monkeypatch):
     with monkeypatch.context() as patch:
         stop_after(patch, 5, signal.SIGTERM)

@@ -227,6 +227,7 @@ def test_a_side_of_the_routers_trains(monkeypatch):
     assert int(state.step) == 1
 
 
+@pytest.mark.slow
 @jax.numpy_dtype_promotion("standard")  # Adam of optax promotes types inside
 def test_the_plain_side_computes_what_the_network_with_all_switches_on_does(monkeypatch):
     monkeypatch.setattr(gumbel_cost, "EXAMPLES", 2)

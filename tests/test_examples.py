@@ -40,7 +40,7 @@ def test_no_example_is_left_out():
     [
         "ten_lines",
         "custom_rule",
-        "full_information",
+        pytest.param("full_information", marks=pytest.mark.slow),
         pytest.param("custom_block", marks=pytest.mark.slow),
     ],
 )

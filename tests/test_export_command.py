@@ -55,6 +55,7 @@ def load_alone(folder: Path, inputs: np.ndarray, task: int) -> np.ndarray:
     return np.load(folder / "outputs.npy")
 
 
+@pytest.mark.slow
 def test_exported_networks_say_what_the_full_one_says_on_every_test_image(workdir, capsys):
     assert export(workdir, "--task=3") == 0
     assert "task 3, 3 or not, step 12: " in capsys.readouterr().out

@@ -115,7 +115,10 @@ GOES_ON = "nothing more is saved. The same command goes on.\n"
         (TRAIN, None, signal.SIGTERM, 0, f"Stopped by SIGTERM: {GOES_ON}"),
         (TRAIN, None, signal.SIGINT, 130, f"Stopped by SIGINT: {GOES_ON}"),
         (TRAIN, "compiling", signal.SIGTERM, 0, f"Stopped by SIGTERM: {GOES_ON}"),
-        (TRAIN, "writing results", signal.SIGTERM, 0, f"Stopped by SIGTERM: {GOES_ON}"),
+        pytest.param(
+            *(TRAIN, "writing results", signal.SIGTERM, 0, f"Stopped by SIGTERM: {GOES_ON}"),
+            marks=pytest.mark.slow,
+        ),
         (["--mode=evaluate"], None, signal.SIGTERM, 143, "Stopped by SIGTERM.\n"),
         (["--mode=evaluate"], None, signal.SIGINT, 130, "Stopped by SIGINT.\n"),
     ],
@@ -149,7 +152,9 @@ def test_a_second_ctrl_c_stops_at_once(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("number", "status"), [(signal.SIGTERM, 0), (signal.SIGINT, 130)], ids=["TERM", "INT"]
+    ("number", "status"),
+    [(signal.SIGTERM, 0), pytest.param(signal.SIGINT, 130, marks=pytest.mark.slow)],
+    ids=["TERM", "INT"],
 )
 def test_a_signal_while_training_saves_within_seconds(tmp_path, number, status):
     long = ["--config.training.steps=1000000", "--config.training.eval_every=1000000"]

@@ -96,7 +96,9 @@ def test_evaluate_without_a_run(tmp_path, capsys):
 
 
 @pytest.mark.parametrize(
-    ("number", "exit_code"), [(signal.SIGTERM, 0), (signal.SIGINT, 130)], ids=["TERM", "INT"]
+    ("number", "exit_code"),
+    [(signal.SIGTERM, 0), pytest.param(signal.SIGINT, 130, marks=pytest.mark.slow)],
+    ids=["TERM", "INT"],
 )
 def test_a_stopped_run_resumes_to_the_same_result(
     tmp_path, monkeypatch, capsys, finished, number, exit_code
@@ -166,7 +168,10 @@ def test_tuning_on_held_out_images(tmp_path):
 
 
 # Unlike components take long to compile; the others stand beside a faster experiment of their kind.
-_LONG = ("gumbel_omniglot", "gumbel_clusters", "compositional_reuse", "cifar_ablations", "min_mtl")
+_LONG = (
+    *("gumbel_omniglot", "gumbel_clusters", "compositional_reuse", "compositional_transfer"),
+    *("cifar_mtl", "cifar_ablations", "min_mtl", "new_tasks"),
+)
 SHRUNK = [
     pytest.param(path, marks=pytest.mark.slow if path.stem in _LONG else ())
     for path in sorted((ROOT / "experiments").glob("*.py"))

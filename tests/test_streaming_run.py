@@ -88,6 +88,7 @@ def test_the_study_of_reuse_takes_a_folder_in_the_layout_of_imagenet(digits, tmp
     assert results["parameters"] == 1230 + 4 * 1184 + 16 + 90
 
 
+@pytest.mark.slow
 def test_a_run_stopped_mid_epoch_resumes_bit_for_bit(
     finished, arguments, tmp_path, monkeypatch, capsys
 ):

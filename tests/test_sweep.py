@@ -162,6 +162,7 @@ def test_a_stopped_sweep_resumes_to_the_same_result(swept, tmp_path, monkeypatch
     assert without_times(cells_of(workdir)) == without_times(cells_of(swept))
 
 
+@pytest.mark.slow
 def test_a_killed_sweep_resumes_to_the_same_result(swept, tmp_path, capsys):
     workdir = tmp_path / "sweep"
     config = "--config=experiments/mnist_mtl.py:digits"

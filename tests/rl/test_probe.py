@@ -181,8 +181,15 @@ def test_with_whole_returns_as_targets_a_table_needs_only_the_final_reward(name)
     assert count_found(name, "per_task", "tabular", 1.0) >= 9
 
 
-@pytest.mark.parametrize("agent", ["per_task", "single"])
-@pytest.mark.parametrize("name", APPROXIMATED)
+@pytest.mark.parametrize(
+    ("name", "agent"),
+    [
+        ("reinforce_mean", "per_task"),
+        ("q_learning", "single"),
+        pytest.param("reinforce_mean", "single", marks=pytest.mark.slow),
+        pytest.param("q_learning", "per_task", marks=pytest.mark.slow),
+    ],
+)
 def test_an_approximator_finds_the_planted_routes(name, agent):
     assert count_found(name, agent, "approximator") >= 9
     assert count_found(name, agent, "approximator", reward_scale=0.0) == 0

@@ -43,6 +43,12 @@ MODELS = (
     *("routing_network", "cross_stitch", "soft_mixture", "gumbel_matrix"),
     *("joint_classifier", "compositional"),
 )
+ROUTED = ("routing_network", "gumbel_matrix")
+"""Models with a router that a rule trains."""
+TAKE_ROUTES = (*ROUTED, "compositional")
+"""Models whose routes can be given."""
+MIX = ("compositional", "soft_mixture")
+"""Models whose router is mixing weights, which learn by back-propagation."""
 STEMS = ("strided", "space_to_depth", "plain", "resnet")
 """The encoders that residual blocks stand behind: they set resolution and width."""
 ENCODERS = ("conv4", "stem", "flatten", "pixels", "pointwise", *STEMS)

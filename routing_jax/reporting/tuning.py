@@ -93,16 +93,7 @@ def tuning_text(tuning: Tuning, directory: Path) -> str:
     best = max if higher_is_better(found["metric"]) else min
     methods = list(dict.fromkeys(trial["method"] for trial in found["trials"]))
     fields = sorted(set().union(*(trial["settings"] for trial in found["trials"])))
-    of_place = defaultdict(dict)
-    for trial in found["trials"]:
-        place, seeds = (_settings(trial, fields), trial["method"]), tuple(trial["seeds"])
-        if seeds in of_place[place]:
-            raise UserError(
-                f"{path} has two trials of {trial['method']} with seeds {trial['seeds']} and the "
-                f"same settings, one by {trial['command']}: take one out, or name them apart."
-            )
-        of_place[place][seeds] = trial["value"]
-    value = {place: fmean(of_seeds.values()) for place, of_seeds in of_place.items()}
+    value = _values(path, found["trials"], fields)
     of_method = {m: best(v for (_, name), v in value.items() if name == m) for m in methods}
 
     def cell(setting: tuple[str, ...], method: str) -> str:
@@ -120,6 +111,26 @@ def tuning_text(tuning: Tuning, directory: Path) -> str:
     body = "\n".join(f"| {' | '.join(line)} |" for line in lines)
     link = f"[{tuning.trials}]({directory.as_posix()}/{tuning.trials})"
     return f"\n{tuning.caption} From {link}.\n\n{body}\n\n"
+
+
+def _values(
+    path: Path, trials: Sequence[Mapping[str, Any]], fields: Sequence[str]
+) -> dict[tuple[tuple[str, ...], str], float]:
+    """By settings and method the value; of several seeds the mean.
+
+    Raises:
+        UserError: a trial is there twice.
+    """
+    of_place = defaultdict(dict)
+    for trial in trials:
+        place, seeds = (_settings(trial, fields), trial["method"]), tuple(trial["seeds"])
+        if seeds in of_place[place]:
+            raise UserError(
+                f"{path} has two trials of {trial['method']} with seeds {trial['seeds']} and the "
+                f"same settings, one by {trial['command']}: take one out, or name them apart."
+            )
+        of_place[place][seeds] = trial["value"]
+    return {place: fmean(of_seeds.values()) for place, of_seeds in of_place.items()}
 
 
 def _differing(configs: Sequence[Mapping[str, Any]]) -> set[str]:

@@ -50,13 +50,13 @@ def trained(workdir: Path) -> tuple[ConfigDict, loading.TaskSet, Variables]:
             f"workdir = {workdir} is a run of model.name = {config.model.name}: only the blocks of "
             "a compositional network can change places."
         )
-    if config.router.policy == "fixed" and config.model.bank == "shared":
-        raise UserError(
-            f"workdir = {workdir} takes blocks of one bank in the order of router.routes: change "
-            "that instead, or train with model.bank=per_depth."
-        )
     tasks = loading.load(config.data, say=lambda text: None)
-    return config, tasks, read(workdir, tasks).variables
+    variables = read(workdir, tasks).variables
+    try:
+        num_depths(variables)
+    except ValueError as error:
+        raise UserError(f"workdir = {workdir}: {error}.") from error
+    return config, tasks, variables
 
 
 def edits(depth: int) -> Iterator[tuple[str, Callable[[Variables], Variables]]]:

@@ -80,18 +80,24 @@ def start(run: loop.Run, one: loop.Run, *, say: Say) -> TrainState | None:
     if one.tasks.num_old:
         own = f"; rows for {one.tasks.num_learned} new tasks in: {', '.join(anew)}"
     say(f"Starting from {place}: {numbers:,} numbers in {len(given)} arrays{own}.")
-    learned = _learned_before(source, one)
-    if one.program.config.router.mixing_start == "source":
-        say("New tasks start from the mean of its mixing weights.")
-    if learned and anew and not one.tasks.num_old:
-        say(
-            f"NOTICE: that run has learned {len(learned)} of these {len(one.tasks.task_names)} "
-            f"tasks, so they are not new to its blocks: {', '.join(learned)}."
-        )
+    if anew:
+        _tell_of_new_tasks(source, one, say)
     with cached_compilations():
         hyper = sharding.place(run.hyper, run.mesh, run.rules)
         train = loop.to_init(run, loop.to_device(run.tasks.train, run.mesh))
         return run.init(hyper, train, given)
+
+
+def _tell_of_new_tasks(source: _Source, one: loop.Run, say: Say) -> None:
+    """Says where their mixing weights come from, and which the source has learned after all."""
+    if one.program.config.router.mixing_start == "source":
+        say("New tasks start from the mean of its mixing weights.")
+    learned = [] if one.tasks.num_old else _learned_before(source, one)
+    if learned:
+        say(
+            f"NOTICE: that run has learned {len(learned)} of these {len(one.tasks.task_names)} "
+            f"tasks, so they are not new to its blocks: {', '.join(learned)}."
+        )
 
 
 def _learned_before(source: _Source, one: loop.Run) -> list[str]:
@@ -125,8 +131,8 @@ def _suitable(source: _Source, one: loop.Run) -> dict[str, np.ndarray]:
     else:
         own = set() if same_tasks else set(owned_by_tasks(one))
         if own and one.program.config.router.mixing_start == "source":
-            source = source._replace(arrays=_with_mean_mixing(source, one.tasks.num_tasks))
-            own = own - {_MIXING}
+            rows = _mean_mixing(source, one.tasks.num_tasks)
+            source, own = source._replace(arrays=source.arrays | rows), own - {_MIXING}
     _require_alike(source, one, here, apart=own)
     _require_temperature(source, one)
     given = {name: array for name, array in source.arrays.items() if name not in own}
@@ -198,17 +204,17 @@ def _added_to(source: _Source, one: loop.Run) -> dict[str, np.ndarray]:
     _require_alike(source, one, before)
     arrays = source.arrays
     if one.program.config.router.mixing_start == "source":
-        new = _with_mean_mixing(source, one.tasks.num_learned)[_MIXING]
+        new = _mean_mixing(source, one.tasks.num_learned)[_MIXING]
         arrays = arrays | {_MIXING: np.concatenate([arrays[_MIXING], new])}
     return adding.with_new_averages(arrays, by_path(variables_of(loop.abstract_state(one))))
 
 
-def _with_mean_mixing(source: _Source, count: int) -> dict[str, np.ndarray]:
-    """The arrays, with the mean of the logits [T, D, K] of its tasks, if any, as [count, D, K]."""
+def _mean_mixing(source: _Source, count: int) -> dict[str, np.ndarray]:
+    """The mean of the logits [T, D, K] of its tasks as [count, D, K]; nothing if it has none."""
     if _MIXING not in source.arrays:  # which is told where arrays are compared
-        return source.arrays
+        return {}
     mean = source.arrays[_MIXING].mean(0, keepdims=True)
-    return source.arrays | {_MIXING: np.repeat(mean, count, axis=0)}
+    return {_MIXING: np.repeat(mean, count, axis=0)}
 
 
 def _require_alike(

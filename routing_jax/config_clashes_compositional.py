@@ -52,8 +52,9 @@ COMPOSITIONAL = (
     ),
     Clash(
         ("router.agent", "router.mixing_start"),
-        lambda agent, start: agent == "single" and start != "uneven",
-        "one mixture for all tasks is alike in any case; leave router.mixing_start at 'uneven'",
+        lambda agent, start: agent == "single" and start in ("alike", "source"),
+        "one mixture for all tasks is alike in any case, and no task has one of its own; leave "
+        "router.mixing_start at 'uneven', or set it to cycle or sequence",
     ),
     Clash(
         ("router.mixing_start", "training.init_from"),

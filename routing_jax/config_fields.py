@@ -58,7 +58,7 @@ BLOCKS = ("dense", "conv", "valid_conv", "components", *RESIDUAL)
 STATISTICS = ("shared", "per_depth", "per_depth_and_task")
 HEADS = ("routed", "own", "shared")
 BANKS = ("per_depth", "shared")
-MIXING_STARTS = ("uneven", "alike", "source")
+MIXING_STARTS = ("uneven", "alike", "cycle", "sequence", "source")
 TRAINABLE = ("head", "mixing", "normalisation", "statistics", "blocks", "encoder", "adapter")
 """The parts of a network that can train; see `training.trainable`."""
 DTYPES = ("float32", "bfloat16")
@@ -242,8 +242,9 @@ FIELDS: dict[str, Field] = {
     "router.mixing_start": Field(
         "uneven",
         one_of(MIXING_STARTS),
-        "the mixing weights that tasks start from: each its own; all the same; or, where tasks are "
-        "new to the network of training.init_from, the mean of those that its tasks have",
+        "the mixing weights that tasks start from: each its own; all the same, drawn (alike) or "
+        "nearly an order of blocks (cycle: 0 1 0 1, sequence: 0 0 1 1); or, where tasks are new to "
+        "the network of training.init_from, the mean of those that its tasks have",
     ),
     # Allocation of blocks to tasks (gumbel_matrix).
     "router.start_probability": Field(

@@ -432,7 +432,8 @@ COMPONENTS = {
         (
             COMPOSITIONAL | {"router__agent": "single", "router__mixing_start": "alike"},
             "router.agent = 'single' and router.mixing_start = 'alike' clash: one mixture for all "
-            "tasks is alike in any case; leave router.mixing_start at 'uneven'",
+            "tasks is alike in any case, and no task has one of its own; leave "
+            "router.mixing_start at 'uneven', or set it to cycle or sequence",
         ),
         (
             {"model__statistics": "shared"},

@@ -34,7 +34,7 @@ from routing_jax.models.soft_mixture import SoftMixtureNetwork
 from routing_jax.routers.allocation import Allocation, FixedAllocation
 from routing_jax.routers.factory import make_fixed_router, make_router
 from routing_jax.routers.fixed import Routes, blocks_of_depth, fixed_routes
-from routing_jax.routers.mixing import FixedMixing, Mixing, one_hot_table
+from routing_jax.routers.mixing import STARTS, FixedMixing, Mixing, one_hot_table
 from routing_jax.routers.mixture import Mixture
 
 
@@ -211,8 +211,8 @@ def _mixing(parts: _Parts) -> tuple[Mixing | FixedMixing, Sequence[int]]:
     rows = 1 if config.router.agent == "single" else tasks
     pure = config.dispatch.apply == "select"
     blocks = [parts.num_blocks] * parts.depth
-    alike = config.router.mixing_start == "alike"
-    return Mixing(rows, parts.depth, parts.num_blocks, pure, alike), blocks
+    start = STARTS[config.router.mixing_start]
+    return Mixing(rows, parts.depth, parts.num_blocks, pure, start), blocks
 
 
 MODELS: dict[str, Callable[[_Parts], MultiTaskNetwork]] = {

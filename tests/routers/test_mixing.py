@@ -3,8 +3,17 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
-from routing_jax.routers.mixing import FixedMixing, Mixing, one_hot_table, take_largest
+from routing_jax.config_fields import MIXING_STARTS
+from routing_jax.routers.mixing import (
+    STARTS,
+    FixedMixing,
+    Mixing,
+    alike_logits,
+    one_hot_table,
+    take_largest,
+)
 
 LOGITS = jnp.array([[[0.0, np.log(3.0)], [1.0, 1.0]]])  # one row, two depths, two blocks
 
@@ -41,10 +50,34 @@ def test_all_places_start_apart_and_no_weight_is_lost():
 
 
 def test_tasks_may_start_alike_and_depths_still_apart():
-    mixing = Mixing(50, 20, 4, alike=True)
+    mixing = Mixing(50, 20, 4, start=alike_logits)
     logits = mixing.init(jax.random.key(0), 1.0, method="weights")["params"]["logits"]
     np.testing.assert_array_equal(logits, np.broadcast_to(logits[:1], (50, 20, 4)))
     assert len(np.unique(logits[0])) == 80
+
+
+@pytest.mark.parametrize(
+    ("start", "depth", "num_blocks", "order"),
+    [
+        ("cycle", 5, 2, [0, 1, 0, 1, 0]),
+        ("sequence", 5, 2, [0, 0, 0, 1, 1]),
+        ("cycle", 4, 3, [0, 1, 2, 0]),
+        ("sequence", 8, 3, [0, 0, 0, 1, 1, 1, 2, 2]),
+        ("sequence", 2, 4, [0, 2]),
+        ("cycle", 3, 1, [0, 0, 0]),
+    ],
+)
+def test_an_ordered_start_is_nearly_that_order(start, depth, num_blocks, order):
+    mixing = Mixing(3, depth, num_blocks, start=STARTS[start])
+    weights, _ = mixing.init_with_output(jax.random.key(0), method="weights")
+    # The block whose turn it is has 0.9, the others share the rest evenly.
+    expected = np.full((3, depth, num_blocks), 0.1 / max(num_blocks - 1, 1))
+    expected[:, np.arange(depth), order] = 0.9 if num_blocks > 1 else 1.0
+    np.testing.assert_allclose(weights, expected, rtol=1e-5)
+
+
+def test_every_start_that_is_offered_is_there():
+    assert tuple(STARTS) == MIXING_STARTS
 
 
 def test_the_largest_weight_counts_alone_and_all_of_them_learn():

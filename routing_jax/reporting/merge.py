@@ -4,6 +4,8 @@ python -m routing_jax.reporting.merge results/mnist_mtl.json runs/seed*/results.
 python -m routing_jax.reporting.merge results/mnist_mtl.json runs/over_seeds/sweep.json
 python -m routing_jax.reporting.merge results/cifar_sarsa.json runs/rules/sweep.json \\
     --where router.rule=sarsa
+python -m routing_jax.reporting.merge results/mnist_mtl.json results/mnist_mtl.json \\
+    runs/seed5/results.json  # adds a seed
 """
 
 import argparse
@@ -24,6 +26,7 @@ from routing_jax.reporting.results import (
     read_results,
     write_results,
 )
+from routing_jax.reporting.split_seeds import split_seeds
 from routing_jax.reporting.sweep_summary import SEED, read_sweep
 
 _ALIKE = ("experiment", "dataset", "tasks", "parameters", "versions", "device", "git_commit")
@@ -33,25 +36,19 @@ _COSTS = ("examples_per_second", "peak_memory_bytes")
 
 
 def merge(parts: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """One results dictionary of several seeds, from results of one seed each.
+    """One results dictionary of several seeds, from results of one seed or more each.
 
     Metrics get a mean and a standard error over seeds. Times, speed and peak memory are medians,
     with the values of all seeds below `per_seed`. `commands` lists how each seed was run.
 
     Args:
-      parts: contents of results.json files.
+      parts: contents of results.json files; those that were merged before are taken apart.
 
     Raises:
-      UserError: a part holds several seeds, the parts differ in more than their seed, or a seed
-        comes twice.
+      UserError: the parts differ in more than their seed, or a seed comes twice.
     """
+    parts = [seed for part in parts for seed in split_seeds(part)]
     first = parts[0]
-    for part in parts:
-        if len(part["seeds"]) > 1:
-            raise UserError(
-                f"{part['command']}: these results are of seeds {part['seeds']}, joined before; "
-                "name the results of each seed, or the sweep.json of all."
-            )
     for part in parts[1:]:
         different = differences(first, part)
         if different:
@@ -88,7 +85,7 @@ def differences(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
 
 
 def read_parts(path: Path, where: Sequence[str]) -> list[dict[str, Any]]:
-    """The results of one seed each that a file holds.
+    """The results that a file holds.
 
     Args:
       path: a results.json, or a sweep.json, of which cells that failed have none.
@@ -163,7 +160,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "parts",
         type=Path,
         nargs="+",
-        help="results.json of one seed, or sweep.json over seeds",
+        help="results.json, or sweep.json over seeds",
     )
     parser.add_argument(
         "--where", action="append", default=[], help="swept value that cells have, as field=value"

@@ -2,12 +2,14 @@
 
 import copy
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from routing_jax.errors import UserError
 from routing_jax.reporting import merge
+from routing_jax.reporting.split_seeds import split_seeds
 
 PART = {
     "experiment": "probe",
@@ -101,14 +103,33 @@ def test_a_seed_may_come_only_once():
         merge.merge([part(0), part(0)])
 
 
-def test_what_was_joined_is_not_joined_again():
-    joined = merge.merge([part(0), part(1)])
-    message = (
-        r"^.*: these results are of seeds \[0, 1\], joined before; name the results of each seed, "
-        r"or the sweep\.json of all\.$"
-    )
-    with pytest.raises(UserError, match=message):
-        merge.merge([joined, part(2)])
+def test_seeds_are_added_to_what_was_joined():
+    parts = [part(0), part(1, (0.8, 1.0), 30.0), part(2, (0.7, 0.9), 11.0)]
+    assert merge.merge([merge.merge(parts[:2]), parts[2]]) == merge.merge(parts)
+    with pytest.raises(UserError, match="a seed comes twice"):
+        merge.merge([merge.merge(parts), parts[2]])
+
+
+RESULTS = Path(__file__).parents[2] / "results"
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "cifar_mtl_routed.json",
+        "gumbel_mnist_learned.json",
+        "new_tasks_compositional_route_50.json",
+        "compositional_transfer_mixing_50.json",
+    ],
+)
+def test_results_of_several_seeds_come_apart_and_together_again(name):
+    joined = json.loads((RESULTS / name).read_text())
+    apart = split_seeds(joined)
+    assert [one["seeds"] for one in apart] == [[seed] for seed in joined["seeds"]]
+    assert [one["config"]["training"]["seed"] for one in apart] == joined["seeds"]
+    told = ("per_seed", "commands")
+    assert not any(name in one for one in apart for name in told)
+    assert merge.merge(apart) == {"recalls": None} | joined  # which earlier versions do not tell
 
 
 def test_the_command_line(tmp_path, capsys):

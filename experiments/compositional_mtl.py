@@ -13,7 +13,7 @@ Command: python launch.py --config=experiments/compositional_mtl.py
     python launch.py --config=experiments/compositional_mtl.py:data=digits
     A baseline (independent_blocks: a block for each depth, which all tasks share, four times the
     parameters; shared_trunk: one mixture for all tasks; own_blocks: blocks of its own for each task
-    and depth):
+    and depth, with running averages of their own):
     python launch.py --config=experiments/compositional_mtl.py:baseline=independent_blocks
     Another way to apply the bank (mix_outputs, select), or towards a pure order while it trains:
     python launch.py --config=experiments/compositional_mtl.py:apply=select
@@ -49,7 +49,8 @@ _BASELINES = {
     "none": {},
     "independent_blocks": GIVEN_BLOCKS | {"router.routes": "shared"},
     "shared_trunk": {"router.agent": "single"},
-    "own_blocks": GIVEN_BLOCKS | {"router.routes": "own"},
+    "own_blocks": GIVEN_BLOCKS
+    | {"router.routes": "own", "model.statistics": "per_depth_and_task"},
 }
 _APPLICATIONS = {
     name: {"dispatch.apply": name} for name in ("mix_parameters", "mix_outputs", "select")

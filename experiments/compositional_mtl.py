@@ -49,8 +49,7 @@ _BASELINES = {
     "none": {},
     "independent_blocks": GIVEN_BLOCKS | {"router.routes": "shared"},
     "shared_trunk": {"router.agent": "single"},
-    "own_blocks": GIVEN_BLOCKS
-    | {"router.routes": "own", "model.statistics": "per_depth_and_task"},
+    "own_blocks": GIVEN_BLOCKS | {"router.routes": "own", "model.statistics": "per_depth_and_task"},
 }
 _APPLICATIONS = {
     name: {"dispatch.apply": name} for name in ("mix_parameters", "mix_outputs", "select")

@@ -8,6 +8,7 @@ DOMAINS = ("mnist", "mnist rotated", "usps", "digits")
 TURNED = {"mnist": "mnist rotated", "mnist rotated": "mnist"}
 """The domain that holds the same images, whose labels would tell those of the other."""
 FEATURES = ("maps", "head")
+DIGIT_FRAMES = ("stored", "ink")
 ALIGNMENTS = ("moments", "adversarial", "discrepancy")
 _A_DOMAIN = Rule(str, f"one of: {', '.join(DOMAINS)}, or ''", lambda value: value in ("", *DOMAINS))
 
@@ -17,6 +18,12 @@ DATA = {
         some_of(DOMAINS, "all"),
         "the domains of digit_domains that have labels, by name; all = all but data.target and "
         "what has its images",
+    ),
+    "data.digit_frame": Field(
+        "stored",
+        one_of(DIGIT_FRAMES),
+        "what of digit_domains' images is scaled to data.image_size: all of it, or the square "
+        "around the ink, so that digits of all sets are of a size",
     ),
     "data.target": Field(
         "",

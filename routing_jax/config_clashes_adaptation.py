@@ -55,6 +55,12 @@ _DATA = (
         lambda domains, name: domains != "all" and name != "digit_domains",
         "only digit_domains has domains; set data.name to it, or leave data.domains at 'all'",
     ),
+    Clash(
+        ("data.digit_frame", "data.name"),
+        lambda frame, name: frame != "stored" and name != "digit_domains",
+        "only digit_domains scales digits by their ink; set data.name to it, or leave "
+        "data.digit_frame at 'stored'",
+    ),
     *(
         Clash(
             ("data.domains", "data.target", name),

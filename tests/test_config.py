@@ -75,6 +75,7 @@ def test_the_defaults_are_those_of_the_paper_and_the_issue():
             "validation_use": "tuning",
             "alphabets": "",
             "domains": "all",
+            "digit_frame": "stored",
             "target": "",
             "label_fraction": 1.0,
             "examples_per_class": None,
@@ -401,6 +402,11 @@ COMPONENTS = {
             "model.name = 'compositional' and router.agent = 'dispatched' clash: mixing weights do "
             "not look at the input; set router.agent to per_task, or to single for one mixture for "
             "all tasks",
+        ),
+        (
+            {"data__digit_frame": "ink"},
+            "data.digit_frame = 'ink' and data.name = 'mnist' clash: only digit_domains scales "
+            "digits by their ink; set data.name to it, or leave data.digit_frame at 'stored'",
         ),
         (
             COMPOSITIONAL | {"router__entropy_weight": 0.1},

@@ -138,8 +138,7 @@ def _splits(
         )
         return made, False
     if name == "digit_domains":
-        read = partial(_read_or_advise, data_config=data_config, say=say)
-        return domains.digit_domains(read, side=data_config.image_size), False
+        return _digit_domains(data_config, say), False
     if name == "clusters":
         return _clusters(data_config, say), False
     if name == "class_folders":
@@ -209,6 +208,16 @@ def _read_or_advise(name: str, *, data_config: ConfigDict, say: Say) -> dict[str
     if folder is None:
         raise UserError(_advice(name, data_config.dir, ""))
     return _read(name, folder, data_config, say)
+
+
+def _digit_domains(data_config: ConfigDict, say: Say) -> dict[str, LabelledImages]:
+    side, by_ink = data_config.image_size, data_config.digit_frame == "ink"
+    stored = ConfigDict(data_config)
+    if by_ink:
+        stored.image_size = 0
+        say(f"Scaling digits so that each fills {side}x{side} pixels.")
+    read = partial(_read_or_advise, data_config=stored, say=say)
+    return domains.digit_domains(read, side=side, by_ink=by_ink)
 
 
 def _clusters(data_config: ConfigDict, say: Say) -> dict[str, LabelledImages]:

@@ -5,6 +5,9 @@ from PIL import Image
 
 from routing_jax.errors import UserError
 
+_INK = 32
+"""From which brightness of 255 a pixel counts as ink."""
+
 
 def downsized(images: np.ndarray, side: int) -> np.ndarray:
     """Scales images to `side` x `side` pixels, each the mean of the area it stands for.
@@ -33,6 +36,42 @@ def enlarged(images: np.ndarray, side: int) -> np.ndarray:
       side: at least the height and the width.
     """
     return _resized(images, side, Image.Resampling.BILINEAR)
+
+
+def fill_with_ink(images: np.ndarray, side: int) -> np.ndarray:
+    """Scales what is drawn in each image to the size of the frame, `side` x `side` pixels.
+
+    The square around the ink, which stands in its middle, becomes the image. So digits of any set
+    are as large as those of USPS, which fill their frames as stored.
+
+    Args:
+      images: uint8 [M, height, width, 1], ink bright.
+      side: of the new images.
+    """
+    height, width = images.shape[1:3]
+    margin = max(height, width)  # a square around long ink may reach beyond the image
+    padded = np.pad(images[..., 0], ((0, 0), (margin, margin), (margin, margin)))
+    ink = images[..., 0] >= _INK
+    top, bottom = _extent(ink.any(2))
+    left, right = _extent(ink.any(1))
+    half = np.maximum(bottom - top, right - left) / 2
+    row, column = (top + bottom) / 2 + margin, (left + right) / 2 + margin
+    boxes = np.stack([column - half, row - half, column + half, row + half], axis=1)
+    scaled = [
+        Image.fromarray(picture).resize((side, side), Image.Resampling.BILINEAR, tuple(box))
+        for picture, box in zip(padded, boxes.tolist(), strict=True)
+    ]
+    return np.stack([np.asarray(picture)[..., None] for picture in scaled])
+
+
+def _extent(any_ink: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The first place of each row [M, side] that has ink, and the one behind the last.
+
+    All places where there is none.
+    """
+    length = any_ink.shape[1]
+    first, last = any_ink.argmax(1), length - any_ink[:, ::-1].argmax(1)
+    return first, last
 
 
 def _resized(images: np.ndarray, side: int, method: Image.Resampling) -> np.ndarray:

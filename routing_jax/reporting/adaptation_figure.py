@@ -78,7 +78,7 @@ def draw(runs: Sequence[Mapping[str, Any]], path: Path) -> Path:
 
 
 def _label(config: Mapping[str, Any]) -> str:
-    """What adapts in a run, by which loss if it is not moment matching, and without crops."""
+    """What adapts in a run, by which loss if it is not moment matching, and on which images."""
     parts, settings = config["training"]["trainable"], config["adaptation"]
     if settings["train_sources"]:
         parts = "both" if parts == "all" else parts
@@ -86,7 +86,10 @@ def _label(config: Mapping[str, Any]) -> str:
     else:
         label = _PARTS[parts]
     label = label if settings["loss"] == "moments" else f"{label}, {settings['loss']}"
-    return label if config["data"]["augment"] != "none" else f"{label}, images not cropped"
+    label = label if config["data"]["augment"] != "none" else f"{label}, images not cropped"
+    # Earlier versions do not tell.
+    by_ink = config["data"].get("digit_frame") == "ink"
+    return f"{label}, scaled by ink" if by_ink else label
 
 
 @told

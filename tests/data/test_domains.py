@@ -1,9 +1,11 @@
 """Digits of four sources as one set: their images, classes and tasks."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from routing_jax.data import domains, loading, tasks
+from routing_jax.data import domains, loading, resizing, tasks
 from routing_jax.data.labelled_images import LabelledImages
 from routing_jax.errors import UserError
 
@@ -45,6 +47,36 @@ def test_rotated_images_are_turned_and_small_ones_enlarged():
     assert digits.dtype == np.uint8
     # Ink is bright: there is little of it, and none in the corners.
     assert digits.mean() < 100 and np.median(digits[:, :2, :2]) == 0
+
+
+def test_digits_may_all_be_scaled_to_fill_their_frames():
+    # Ink of 4x2 pixels: the square around it, 4x4, becomes 16x16, the ink its 8 columns in the
+    # middle; two pixels on each side of an edge blend. What is no ink (below 32) does not count.
+    image = np.zeros((28, 28, 1), np.uint8)
+    image[20:24, 0:2] = 255
+    image[0, 27] = 31
+    (found,) = resizing.fill_with_ink(image[None], 16)
+    assert found.shape == (16, 16, 1) and found.dtype == np.uint8
+    middle = found[..., 0]
+    assert (middle[2:14, 6:10] == 255).all() and (middle[:, :2] == 0).all()
+    assert (middle[:, 14:] == 0).all()
+    no_ink = resizing.fill_with_ink(np.full((1, 8, 8, 1), 20, np.uint8), 16)
+    assert (no_ink[:, 2:14, 2:14] == 20).all()  # all of it
+
+
+def test_sets_of_other_sizes_are_of_a_size_by_their_ink():
+    def large(name):
+        splits = made_up(name)
+        wide = {n: np.pad(s.images, ((0, 0), (6, 6), (6, 6), (0, 0))) for n, s in splits.items()}
+        return {
+            n: replace(splits[n], images=wide[n]) if name == "mnist" else splits[n] for n in wide
+        }
+
+    images = domains.digit_domains(large, side=16, by_ink=True)["train"].images
+    assert images.shape == (2 + 2 + 2 + 1437, 16, 16, 1)
+    # 16x8 pixels of ink, in a frame of 28x28 or of 16x16: 8 columns in the middle of 16.
+    np.testing.assert_array_equal(images[0] // 200, images[4] // 100)
+    assert (images[0, :, 5:11] == 200).all() and images[0, :, :3].max() == 0
 
 
 def test_a_missing_source_is_named(data_config, tmp_path, monkeypatch):

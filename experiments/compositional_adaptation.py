@@ -20,6 +20,8 @@ Command: the sources first, then a row from them:
     Other directions, each from its own sources (runs/sources_of_mnist, runs/sources_of_digits):
     python launch.py --config=experiments/compositional_adaptation.py:target=mnist,row=sources \
         --workdir=runs/sources_of_mnist
+    Digits of a size, which each fill their frame: --config.data.digit_frame=ink for sources and
+    rows, and --config.training.init_from with those sources.
     Other losses: loss=adversarial, loss=discrepancy. Sources that keep training by their labels,
     with everything that they train: row=both,sources=training.
 

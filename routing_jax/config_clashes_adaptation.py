@@ -58,8 +58,8 @@ _DATA = (
     Clash(
         ("data.digit_frame", "data.name"),
         lambda frame, name: frame != "stored" and name != "digit_domains",
-        "only digit_domains scales digits by their ink; set data.name to it, or leave "
-        "data.digit_frame at 'stored'",
+        "only digit_domains scales digits by their ink; set data.name to it, or data.digit_frame "
+        "to stored",
     ),
     *(
         Clash(

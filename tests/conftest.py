@@ -106,7 +106,11 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 @pytest.fixture(autouse=True, scope="module")
 def _forget_programs() -> Iterator[None]:
-    """Frees a module's compiled programs, which would add up to gigabytes."""
+    """Frees a module's compiled programs, which would add up to gigabytes.
+
+    They stay on disk, however soon they were compiled; a run asks for longer ones only.
+    """
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
     yield
     jax.clear_caches()
 

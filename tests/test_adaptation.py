@@ -259,6 +259,13 @@ def test_a_source_of_other_domains_is_refused(source):
     )
 
 
+def test_a_source_of_digits_of_another_size_is_refused(source):
+    assert message(source, data__digit_frame="ink") == (
+        "has learned with data.digit_frame = stored, and this run has ink: set it as it is there, "
+        "or name a run with it."
+    )
+
+
 @pytest.mark.parametrize(
     ("learned", "target", "why"),
     [

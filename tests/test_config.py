@@ -406,7 +406,7 @@ COMPONENTS = {
         (
             {"data__digit_frame": "ink"},
             "data.digit_frame = 'ink' and data.name = 'mnist' clash: only digit_domains scales "
-            "digits by their ink; set data.name to it, or leave data.digit_frame at 'stored'",
+            "digits by their ink; set data.name to it, or data.digit_frame to stored",
         ),
         (
             COMPOSITIONAL | {"router__entropy_weight": 0.1},

@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,7 +13,9 @@ from tiny_runs import ROOT
 
 import launch
 from routing_jax.cli import parse
+from routing_jax.config import base_config
 from routing_jax.data import loading
+from routing_jax.export import run as export_run
 from routing_jax.export.compared import Comparison
 from routing_jax.reporting.provenance import program_version
 from routing_jax.training import loop
@@ -35,6 +38,27 @@ print(sorted(name for name in sys.modules if name in ("flax", "routing_jax", "op
 def export(workdir: Path, *arguments: str) -> int:
     program = str(ROOT / "launch.py")
     return launch.main([program, "--mode=export", f"--workdir={workdir}", *arguments])
+
+
+@pytest.mark.parametrize(
+    ("fields", "told"),
+    [
+        ({}, ""),
+        ({"image_size": 16}, "; scaled to 16x16 pixels: down by the mean of an area, up bilinear"),
+        (
+            {"image_size": 16, "digit_frame": "ink"},
+            "; the square around the ink (brightness of 32 of 255 and more) scaled to 16x16 "
+            "pixels, bilinear",
+        ),
+    ],
+)
+def test_what_stands_between_a_stored_image_and_the_network_is_told(fields, told):
+    config = base_config()
+    config.data.update(fields)
+    command, tasks = SimpleNamespace(config=config), SimpleNamespace(image_shape=(8, 8, 1), name="")
+    assert export_run._preprocessing(command, tasks) == (
+        f"grey or colour values 0 to 255; the network scales them to 0 to 1 itself{told}"
+    )
 
 
 @pytest.fixture

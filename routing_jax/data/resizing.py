@@ -5,7 +5,7 @@ from PIL import Image
 
 from routing_jax.errors import UserError
 
-_INK = 32
+INK = 32
 """From which brightness of 255 a pixel counts as ink."""
 
 
@@ -42,16 +42,17 @@ def fill_with_ink(images: np.ndarray, side: int) -> np.ndarray:
     """Scales what is drawn in each image to the size of the frame, `side` x `side` pixels.
 
     The square around the ink, which stands in its middle, becomes the image. So digits of any set
-    are as large as those of USPS, which fill their frames as stored.
+    are as large as those of USPS, which fill their frames as stored. Every pixel of at least `INK`
+    counts, a speck beside a digit too.
 
     Args:
-      images: uint8 [M, height, width, 1], ink bright.
+      images: uint8 [M, height, width, 1], ink bright, at least one.
       side: of the new images.
     """
     height, width = images.shape[1:3]
-    margin = max(height, width)  # a square around long ink may reach beyond the image
+    margin = (max(height, width) + 1) // 2  # how far a square around long ink may reach beyond
     padded = np.pad(images[..., 0], ((0, 0), (margin, margin), (margin, margin)))
-    ink = images[..., 0] >= _INK
+    ink = images[..., 0] >= INK
     top, bottom = _extent(ink.any(2))
     left, right = _extent(ink.any(1))
     half = np.maximum(bottom - top, right - left) / 2

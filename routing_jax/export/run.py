@@ -11,6 +11,7 @@ from rich.console import Console
 import routing_jax
 from routing_jax.cli import Command
 from routing_jax.data.loading import TaskSet
+from routing_jax.data.resizing import INK
 from routing_jax.errors import RunError, UserError
 from routing_jax.export.compared import Comparison
 from routing_jax.export.network import CutNetwork
@@ -117,8 +118,13 @@ def _preprocessing(command: Command, tasks: TaskSet) -> str:
     if tasks.name == "omniglot":
         steps.append("one channel, bright ink on black (255 minus the stored value)")
     size = command.config.data.image_size
-    if size:
-        steps.append(f"scaled down to {size}x{size} pixels, each the mean of its area")
+    if command.config.data.digit_frame == "ink":
+        steps.append(
+            f"the square around the ink (brightness of {INK} of 255 and more) scaled to "
+            f"{size}x{size} pixels, bilinear"
+        )
+    elif size:
+        steps.append(f"scaled to {size}x{size} pixels: down by the mean of an area, up bilinear")
     return "; ".join(steps)
 
 

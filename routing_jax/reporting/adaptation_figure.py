@@ -1,6 +1,6 @@
 """Draws how well a target is answered before and after adaptation, from results of several runs.
 
-python -m routing_jax.reporting.adaptation_figure usps.png results/adaptation_usps_*.json
+python -m routing_jax.reporting.adaptation_figure usps.png results/adaptation_usps_ink_*.json
 """
 
 import argparse
@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from routing_jax.config import FIELDS, flatten
 from routing_jax.errors import UserError, told
 from routing_jax.reporting.figure_style import LINE_COLOURS, new_figure, save, tidy
 from routing_jax.reporting.results import read_results
@@ -23,6 +24,14 @@ _PARTS = {
     "statistics,mixing": "both",
 }
 """What adapts, by `training.trainable`."""
+_ALIKE = (
+    "data.augment",
+    "data.digit_frame",
+    "training.init_from",
+    "adaptation.start_from",
+    "adaptation.moments_of",
+)
+"""What runs of one figure have in common, so that they are of one network and its images."""
 _ROW = 0.5
 """Height of a bar, in inches."""
 
@@ -34,12 +43,21 @@ def accuracies(runs: Sequence[Mapping[str, Any]]) -> dict[str, list[float]]:
       runs: the contents of results.json files, of one seed each or merged.
 
     Raises:
-      UserError: there is no run, one has no target, or they have different ones.
+      UserError: there is no run, one has no target, or they differ in it or in `_ALIKE`.
     """
     targets = sorted({run["config"]["data"].get("target", "") for run in runs})
     if len(targets) != 1 or not targets[0]:
         found = ", ".join(target or "a run without a target" for target in targets) or "no run"
         raise UserError(f"the figure is of one target's runs, and here is: {found}.")
+    for name in _ALIKE:
+        # Earlier versions do not tell all of them.
+        values = {flatten(run["config"]).get(name, FIELDS[name].default) for run in runs}
+        if len(values) > 1:
+            found = ", ".join(repr(value) for value in sorted(values))
+            raise UserError(
+                f"the figure is of runs from one network on images of one kind, and {name} is "
+                f"{found} here: name the results of one of them."
+            )
     rows: dict[str, list[float]] = {name: [] for name in dict.fromkeys(_PARTS.values())}
     for run in runs:
         seeds = run["test"]["accuracy"]["per_seed_and_task"]
@@ -78,18 +96,14 @@ def draw(runs: Sequence[Mapping[str, Any]], path: Path) -> Path:
 
 
 def _label(config: Mapping[str, Any]) -> str:
-    """What adapts in a run, by which loss if it is not moment matching, and on which images."""
+    """What adapts in a run, and by which loss if it is not moment matching."""
     parts, settings = config["training"]["trainable"], config["adaptation"]
     if settings["train_sources"]:
         parts = "both" if parts == "all" else parts
         label = f"{_PARTS.get(parts, parts)}, sources training"
     else:
         label = _PARTS[parts]
-    label = label if settings["loss"] == "moments" else f"{label}, {settings['loss']}"
-    label = label if config["data"]["augment"] != "none" else f"{label}, images not cropped"
-    # Earlier versions do not tell.
-    by_ink = config["data"].get("digit_frame") == "ink"
-    return f"{label}, scaled by ink" if by_ink else label
+    return label if settings["loss"] == "moments" else f"{label}, {settings['loss']}"
 
 
 @told

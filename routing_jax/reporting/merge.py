@@ -45,7 +45,8 @@ def merge(parts: Sequence[dict[str, Any]]) -> dict[str, Any]:
       parts: contents of results.json files; those that were merged before are taken apart.
 
     Raises:
-      UserError: the parts differ in more than their seed, or a seed comes twice.
+      UserError: the parts differ in more than their seed, a seed comes twice, or an earlier
+        version merged a part and did not keep what each seed reached.
     """
     parts = [seed for part in parts for seed in split_seeds(part)]
     first = parts[0]

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from routing_jax.errors import UserError
 from routing_jax.reporting.results import PER_TASK, multiply_adds, over_seeds
 
 _ENTRY_OF_SEED = ("curve", *PER_TASK)
@@ -18,10 +19,25 @@ def split_seeds(results: Mapping[str, Any]) -> list[dict[str, Any]]:
     Args:
       results: the contents of a results.json, of one seed, which is given back as it is, or of
         several that `routing_jax.reporting.merge` has joined.
+
+    Raises:
+        UserError: an earlier version joined them, which did not keep what each seed reached.
     """
     if len(results["seeds"]) == 1:
         return [dict(results)]
+    if not _tells_of_seeds(results):
+        raise UserError(
+            f"{results['command']}: these results are of seeds {results['seeds']}, joined by an "
+            "earlier version; name the results of each seed, or the sweep.json of all."
+        )
     return [_one_seed(results, place) for place in range(len(results["seeds"]))]
+
+
+def _tells_of_seeds(results: Mapping[str, Any]) -> bool:
+    metrics = results["test"].values()
+    return all(name in results for name in ("per_seed", "commands")) and all(
+        "per_seed_and_task" in values for values in metrics
+    )
 
 
 def _one_seed(results: Mapping[str, Any], place: int) -> dict[str, Any]:

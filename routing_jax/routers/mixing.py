@@ -18,7 +18,7 @@ Start = Callable[[jax.Array, tuple[int, ...]], jax.Array]
 """From a key and a shape [rows, D, K], the logits to start from."""
 
 _MOSTLY = 0.9
-"""The weight that an ordered start gives to the one block of a depth: the others learn too."""
+"""The weight that an ordered start gives to the one block of a depth, at a temperature of 1."""
 
 
 def uneven_logits(key: jax.Array, shape: tuple[int, ...]) -> jax.Array:
@@ -38,7 +38,7 @@ def alike_logits(key: jax.Array, shape: tuple[int, ...]) -> jax.Array:
 def cycle_logits(key: jax.Array, shape: tuple[int, ...]) -> jax.Array:
     """Logits [rows, D, K] of an order that goes through the blocks again and again: 0 1 0 1.
 
-    A block has a weight of 0.9 where it is its turn.
+    A block has a weight of 0.9 where it is its turn, at a temperature of 1; the others learn too.
     """
     del key
     return _ordered(np.arange(shape[1]) % shape[2], shape)
@@ -47,8 +47,9 @@ def cycle_logits(key: jax.Array, shape: tuple[int, ...]) -> jax.Array:
 def sequence_logits(key: jax.Array, shape: tuple[int, ...]) -> jax.Array:
     """Logits [rows, D, K] of an order that repeats each block before it takes the next: 0 0 1 1.
 
-    Else as `cycle_logits`; "sequence" and "cycle" are the terms of Takase and Kiyono, "Lessons on
-    Parameter Sharing across Layers in Transformers", 2021.
+    Where there are more blocks than depths, some have no turn. Else as `cycle_logits`; "sequence"
+    and "cycle" are the terms of Takase and Kiyono, "Lessons on Parameter Sharing across Layers in
+    Transformers", 2021.
     """
     del key
     return _ordered(np.arange(shape[1]) * shape[2] // shape[1], shape)

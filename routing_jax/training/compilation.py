@@ -23,28 +23,13 @@ def cached_compilations() -> Iterator[None]:
     warned of, and compiled anew, for ever: entries of that name are removed instead.
     """
     folder = user_cache_dir() / "compilation"
-    with (
-        warnings.catch_warnings(record=True) as caught,
-        _settings(
-            jax_compilation_cache_dir=str(folder), jax_persistent_cache_min_compile_time_secs=0.5
-        ),
-    ):
+    jax.config.update("jax_compilation_cache_dir", str(folder))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
+    with warnings.catch_warnings(record=True) as caught:
         warnings.filterwarnings("always", _BROKEN.pattern)
         yield
     for warning in caught:
         _answer(warning, folder)
-
-
-@contextmanager
-def _settings(**settings: object) -> Iterator[None]:
-    before = {name: getattr(jax.config, name) for name in settings}
-    try:
-        for name, value in settings.items():
-            jax.config.update(name, value)
-        yield
-    finally:
-        for name, value in before.items():
-            jax.config.update(name, value)
 
 
 def _answer(warning: warnings.WarningMessage, folder: Path) -> None:

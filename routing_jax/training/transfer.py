@@ -149,7 +149,7 @@ def _with_target(source: _Source, one: loop.Run) -> _Source:
     """The source as if it had the run's tasks: the target, the last of them, is a copy of one.
 
     Raises:
-      UserError: the source has learned other tasks, or the target.
+      UserError: the source has learned other tasks, the target, or digits of another size.
     """
     config, tasks = one.program.config, one.tasks.task_names
     labelled, target = tasks[:-1], config.data.target
@@ -167,6 +167,12 @@ def _with_target(source: _Source, one: loop.Run) -> _Source:
                 f"{told}, and the target of this run, {target}, {why}is among them: name a run "
                 "without it in data.domains."
             )
+    frames = [found.data.digit_frame for found in (source.config, config)]
+    if frames[0] != frames[1]:
+        raise UserError(
+            f"{source.named} has learned with data.digit_frame = {frames[0]}, and this run has "
+            f"{frames[1]}: set it as it is there, or name a run with it."
+        )
     start = config.adaptation.start_from or labelled[0]
     rows = [source.tasks.index(name) for name in (*labelled, start)]
     axes, arrays = owned_by_tasks(one), dict(source.arrays)

@@ -79,6 +79,27 @@ def test_sets_of_other_sizes_are_of_a_size_by_their_ink():
     assert (images[0, :, 5:11] == 200).all() and images[0, :, :3].max() == 0
 
 
+@pytest.mark.parametrize(("frame", "asked"), [("stored", 16), ("ink", 0)])
+def test_images_are_read_as_stored_where_their_ink_is_scaled(
+    data_config, monkeypatch, frame, asked
+):
+    sizes, told = [], []
+
+    def read(name, *, data_config, say):
+        sizes.append(data_config.image_size)
+        return made_up(name)
+
+    monkeypatch.setattr(loading, "_read_or_advise", read)
+    config = data_config(name="digit_domains", tasks="superclass", image_size=16)
+    config.digit_frame = frame
+    found = loading.load(config, say=told.append)
+    assert sizes == [asked, asked] and config.image_size == 16
+    assert told == ["Scaling digits so that each fills 16x16 pixels."] * (frame == "ink")
+    # The ink of the first image is its left half, of 16x8 pixels; by ink it stands in the middle.
+    first = found.train.images[found.train.index[0, 0], ..., 0]
+    assert first[:, 6:10].min() == (0 if frame == "stored" else 200)
+
+
 def test_a_missing_source_is_named(data_config, tmp_path, monkeypatch):
     monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path / "nothing"))
     config = data_config(name="digit_domains", tasks="superclass", image_size=16)

@@ -10,7 +10,7 @@ from routing_jax.reporting import adaptation_figure
 from routing_jax.reporting.adaptation_figure import accuracies, draw, main
 
 
-def run(trainable, accuracy, *, target="usps", loss="moments", train_sources=False, augment="crop"):
+def run(trainable, accuracy, *, target="usps", loss="moments", train_sources=False, **data):
     return {
         "experiment": "compositional_adaptation",
         "dataset": {"name": "digit_domains", "embedded_fallback": False},
@@ -18,7 +18,7 @@ def run(trainable, accuracy, *, target="usps", loss="moments", train_sources=Fal
         "seeds": [0],
         "test": {"accuracy": {"per_seed_and_task": [[0.99, 0.98, accuracy]]}},
         "config": {
-            "data": {"target": target, "augment": augment},
+            "data": {"target": target, **data},
             "training": {"trainable": trainable},
             "adaptation": {"loss": loss, "train_sources": train_sources},
         },
@@ -32,7 +32,6 @@ RUNS = [
     run("statistics", 0.6),
     run("none", 0.52),
     run("all", 0.8, train_sources=True),
-    run("statistics", 0.65, augment="none"),
 ]
 
 
@@ -43,7 +42,6 @@ def test_rows_stand_in_their_order_and_seeds_together():
         "both": [0.9],
         "mixing weights, adversarial": [0.7],
         "both, sources training": [0.8],
-        "running averages, images not cropped": [0.65],
     }
     assert list(accuracies(RUNS))[:3] == ["source only", "running averages", "both"]
 
@@ -59,7 +57,7 @@ def test_a_bar_for_each_row_and_a_line_for_the_start(monkeypatch, tmp_path):
     monkeypatch.setattr(adaptation_figure, "save", lambda figure, path: caught.append(figure))
     draw(RUNS, tmp_path / "x.png")
     axes = caught[0].axes[0]
-    assert [bar.get_width() for bar in axes.patches] == pytest.approx([51, 60, 90, 70, 80, 65])
+    assert [bar.get_width() for bar in axes.patches] == pytest.approx([51, 60, 90, 70, 80])
     (line,) = [line for line in axes.lines if line.get_label() == "before adaptation"]
     assert line.get_xdata()[0] == pytest.approx(51)
 
@@ -76,6 +74,15 @@ def test_runs_of_no_one_target_are_refused(runs, found):
     with pytest.raises(UserError) as error:
         accuracies(runs)
     assert str(error.value) == f"the figure is of one target's runs, and here is: {found}."
+
+
+def test_runs_on_images_of_two_kinds_are_refused():
+    with pytest.raises(UserError) as error:
+        accuracies([*RUNS, run("mixing", 0.9, digit_frame="ink")])
+    assert str(error.value) == (
+        "the figure is of runs from one network on images of one kind, and data.digit_frame is "
+        "'ink', 'stored' here: name the results of one of them."
+    )
 
 
 def test_the_command(tmp_path, capsys):

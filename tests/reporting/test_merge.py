@@ -78,6 +78,8 @@ def test_best_steps_and_costs_are_joined():
             "share_saved": 0.0,
         }
     merged = merge.merge(parts)
+    assert merge.merge(split_seeds(merged)) == merged
+    assert [one["selection"]["step"] for one in split_seeds(merged)] == [[5], [9]]
     assert merged["selection"]["step"] == [5, 9]
     assert merged["selection"]["value"] == [0.5, 0.9]
     assert merged["multiply_adds"]["per_task"] == [[10, 5], [10, 9]]
@@ -108,6 +110,17 @@ def test_seeds_are_added_to_what_was_joined():
     assert merge.merge([merge.merge(parts[:2]), parts[2]]) == merge.merge(parts)
     with pytest.raises(UserError, match="a seed comes twice"):
         merge.merge([merge.merge(parts), parts[2]])
+
+
+def test_what_an_earlier_version_joined_is_refused():
+    joined = merge.merge([part(0), part(1)])
+    del joined["test"]["accuracy"]["per_seed_and_task"]
+    message = (
+        r"^python launch\.py --seed=0: these results are of seeds \[0, 1\], joined by an earlier "
+        r"version; name the results of each seed, or the sweep\.json of all\.$"
+    )
+    with pytest.raises(UserError, match=message):
+        merge.merge([joined, part(2)])
 
 
 RESULTS = Path(__file__).parents[2] / "results"

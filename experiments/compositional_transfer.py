@@ -22,7 +22,10 @@ Expected: with 50 images a class 48.67 ± 0.22 % (head), 49.21 ± 0.60 % (mixing
     (results/compositional_transfer_*_50.json; scratch: new_tasks_compositional_scratch_50.json).
     Aimed at was mixing at least 3 points above head. With 10 images a class 39.9 ± 0.3 % (head),
     39.5 ± 0.4 % (mixing), 39.1 ± 0.7 % (all), 36.8 ± 0.5 % (scratch; *_10.json),
-    with 500 52.9 ± 0.5, 53.2 ± 0.6, 60.0 ± 0.1 and 57.3 ± 0.1 % (*_500.json).
+    with 500 52.9 ± 0.5, 53.2 ± 0.6, 60.0 ± 0.1 and 57.3 ± 0.1 % (*_500.json). With eight
+    templates (--config.model.num_blocks=8 for source and rows, which then start from that one)
+    and 50 images 47.7 ± 0.4 % (head), 49.2 ± 0.3 % (mixing) and 51.6 ± 0.6 % (all;
+    results/compositional_transfer_8_*_50.json).
 
 Minutes: 28 for the source and 1 to 4 for a seed of a row, on one CPU core beside other work.
 """

@@ -34,7 +34,8 @@ Expected for USPS, three seeds from one trained network (results/adaptation_usps
     only 88.7 %, running averages 82.7 %, mixing weights 83.9 %, both 86.6 %: it makes it worse.
     Digits of a size (results/adaptation_usps_ink_*.json): 96.7, 97.1, 95.4 and 92.7 %. Aimed at:
     mixing at least 5 points above statistics, or both at least 92 %. To MNIST with digits of a
-    size, one seed: 93.0, 93.4, 92.4 and 93.2 % (results/adaptation_mnist_ink_*.json). The target is the last task; the mean over tasks counts the sources too.
+    size, one seed: 93.0, 93.4, 92.4 and 93.2 % (results/adaptation_mnist_ink_*.json). The target
+    is the last task; the mean over tasks counts the sources too.
 
 Minutes: the sources about 15 on one CPU core, a seed of a row 0.5 to 5.
 """

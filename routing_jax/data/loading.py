@@ -211,6 +211,7 @@ def _read_or_advise(name: str, *, data_config: ConfigDict, say: Say) -> dict[str
 
 
 def _digit_domains(data_config: ConfigDict, say: Say) -> dict[str, LabelledImages]:
+    """The splits of all digit sets; scaling by ink needs the images as stored."""
     side, by_ink = data_config.image_size, data_config.digit_frame == "ink"
     stored = ConfigDict(data_config)
     if by_ink:

@@ -51,18 +51,14 @@ def fill_with_ink(images: np.ndarray, side: int) -> np.ndarray:
     """
     height, width = images.shape[1:3]
     margin = (max(height, width) + 1) // 2  # how far a square around long ink may reach beyond
-    padded = np.pad(images[..., 0], ((0, 0), (margin, margin), (margin, margin)))
+    padded = np.pad(images, ((0, 0), (margin, margin), (margin, margin), (0, 0)))
     ink = images[..., 0] >= INK
     top, bottom = _extent(ink.any(2))
     left, right = _extent(ink.any(1))
     half = np.maximum(bottom - top, right - left) / 2
     row, column = (top + bottom) / 2 + margin, (left + right) / 2 + margin
     boxes = np.stack([column - half, row - half, column + half, row + half], axis=1)
-    scaled = [
-        Image.fromarray(picture).resize((side, side), Image.Resampling.BILINEAR, tuple(box))
-        for picture, box in zip(padded, boxes.tolist(), strict=True)
-    ]
-    return np.stack([np.asarray(picture)[..., None] for picture in scaled])
+    return _resized(padded, side, Image.Resampling.BILINEAR, boxes)
 
 
 def _extent(any_ink: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -75,8 +71,15 @@ def _extent(any_ink: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return first, last
 
 
-def _resized(images: np.ndarray, side: int, method: Image.Resampling) -> np.ndarray:
+def _resized(
+    images: np.ndarray, side: int, method: Image.Resampling, boxes: np.ndarray | None = None
+) -> np.ndarray:
+    """Scales all of each image, or its box [M, 4]: left, top, right and bottom, in pixels."""
     channels = images.shape[-1]
     pictures = images[..., 0] if channels == 1 else images
-    scaled = [Image.fromarray(p).resize((side, side), method) for p in pictures]
+    parts = [None] * len(pictures) if boxes is None else boxes.tolist()
+    scaled = [
+        Image.fromarray(p).resize((side, side), method, box)
+        for p, box in zip(pictures, parts, strict=True)
+    ]
     return np.stack([np.asarray(p).reshape(side, side, channels) for p in scaled])

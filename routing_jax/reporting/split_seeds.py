@@ -21,7 +21,7 @@ def split_seeds(results: Mapping[str, Any]) -> list[dict[str, Any]]:
         several that `routing_jax.reporting.merge` has joined.
 
     Raises:
-        UserError: an earlier version joined them, which did not keep what each seed reached.
+      UserError: an earlier version joined them, which did not keep what each seed reached.
     """
     if len(results["seeds"]) == 1:
         return [dict(results)]

@@ -2,7 +2,7 @@
 
     python launch.py --config=experiments/compositional_mtl.py:baseline=independent_blocks \\
         --workdir=runs/isometric
-    python -m benchmarks.block_edits runs/isometric [--epochs=1]
+    python -m benchmarks.block_edits runs/isometric [--epochs=1] [--kinds remove swap repeat]
 
 Each edit is made on the trained network, see `routing_jax.models.block_edits`; then the edited one
 is evaluated, trained for some epochs with the settings of the run, and evaluated again. One JSON
@@ -12,7 +12,7 @@ line for each edit, the first for no edit.
 import argparse
 import functools
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator
 from pathlib import Path
 
 import jax
@@ -34,7 +34,11 @@ from routing_jax.training import loop
 from routing_jax.training.run import make_run
 from routing_jax.workdir import Workdir
 
+Edit = Callable[[Variables], Variables]
 Measure = Callable[[Variables], dict[str, float]]
+
+KINDS = ("remove", "swap", "repeat")
+"""What can be done to a block: leave it out, let it change places with the next, run it twice."""
 
 
 def trained(workdir: Path) -> tuple[ConfigDict, loading.TaskSet, Variables]:
@@ -59,16 +63,19 @@ def trained(workdir: Path) -> tuple[ConfigDict, loading.TaskSet, Variables]:
     return config, tasks, variables
 
 
-def edits(depth: int) -> Iterator[tuple[str, Callable[[Variables], Variables]]]:
-    """Names and functions of all edits of a network of that depth."""
+def edits(depth: int, kinds: Container[str] = KINDS) -> Iterator[tuple[str, Edit]]:
+    """Names and functions of the edits of a network of that depth; the first changes nothing."""
     yield "as trained", lambda variables: variables
-    for i in range(depth):
-        yield f"without block {i}", functools.partial(remove_block, depth=i)
-    for i in range(depth - 1):
-        order = [*range(i), i + 1, i, *range(i + 2, depth)]
-        yield f"blocks {i} and {i + 1} swapped", functools.partial(reorder_blocks, order=order)
-    for i in range(depth):
-        yield f"block {i} twice", functools.partial(add_block, depth=i, copy_of=i)
+    if "remove" in kinds:
+        for i in range(depth):
+            yield f"without block {i}", functools.partial(remove_block, depth=i)
+    if "swap" in kinds:
+        for i in range(depth - 1):
+            order = [*range(i), i + 1, i, *range(i + 2, depth)]
+            yield f"blocks {i} and {i + 1} swapped", functools.partial(reorder_blocks, order=order)
+    if "repeat" in kinds:
+        for i in range(depth):
+            yield f"block {i} twice", functools.partial(add_block, depth=i, copy_of=i)
 
 
 def measuring(config: ConfigDict, tasks: loading.TaskSet, *, epochs: int) -> Measure:
@@ -104,12 +111,15 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("workdir", type=Path, help="of a finished run")
     parser.add_argument("--epochs", type=int, default=1, help="of training after an edit")
+    parser.add_argument(
+        "--kinds", nargs="+", choices=KINDS, default=KINDS, help="of edits, all if not given"
+    )
     chosen = parser.parse_args(arguments)
     config, tasks, variables = trained(chosen.workdir)
     measure = measuring(config, tasks, epochs=chosen.epochs)
     settings = {"experiment": config.experiment, "data": tasks.name, "epochs": chosen.epochs}
     settings |= {"depth": num_depths(variables), "seed": config.training.seed}
-    for name, edit in edits(num_depths(variables)):
+    for name, edit in edits(num_depths(variables), chosen.kinds):
         print_line("block_edits", name, settings, {"accuracy": measure(edit(variables))})
     return 0
 

@@ -76,6 +76,14 @@ def test_the_edits_of_a_network_of_three_blocks():
     }
 
 
+def test_only_some_kinds_of_edits():
+    names = [name for name, _ in block_edits.edits(3, ["swap"])]
+    assert names == ["as trained", "blocks 0 and 1 swapped", "blocks 1 and 2 swapped"]
+    removed = {name for name, _ in block_edits.edits(3, ["remove"])}
+    twice = {name for name, _ in block_edits.edits(3, ["repeat"])}
+    assert removed | twice | set(names) == {name for name, _ in block_edits.edits(3)}
+
+
 @pytest.mark.slow
 @jax.numpy_dtype_promotion("standard")
 def test_the_blocks_of_a_finished_run_are_edited(tmp_path, capsys):
